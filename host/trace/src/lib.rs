@@ -1,0 +1,52 @@
+//! The `.wrr` trace: what a recording is made of, and how it lies in a file.
+//!
+//! A trace is one file of checksummed [chunks](chunk): a [`Manifest`] (what was run, with what),
+//! the module itself, batches of [`Event`]s (one per host call, in order), an [`Ending`], an index.
+//! `docs/trace-format.md` specifies it to the byte; this crate is the only place that serialises.
+//!
+//! ```
+//! use wrr_trace::{Ending, Manifest, TraceReader, TraceWriter, WriterOptions};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("empty.wrr");
+//! let module: std::sync::Arc<[u8]> = std::sync::Arc::from(&b"\0asm\x01\0\0\0"[..]);
+//! let writer = TraceWriter::create(&path, &Manifest::for_module(&module), module, WriterOptions::default())?;
+//! writer.finish(Ending::Exited { code: 0 })?;
+//!
+//! let reader = TraceReader::open(&path)?;
+//! assert_eq!(reader.ending(), Some(&Ending::Exited { code: 0 }));
+//! assert_eq!(reader.events()?.count(), 0);
+//! # Ok(()) }
+//! ```
+//!
+//! Knows no wasm engine and touches nothing of the host but the trace file.
+//! Invariant: a chunk's checksums are verified before any of its payload is decoded, and every size
+//! that a file claims is bounded before memory is reserved for it.
+
+pub mod chunk;
+mod codec;
+mod error;
+mod event;
+mod manifest;
+mod preview1;
+mod reader;
+mod writer;
+
+pub use chunk::FORMAT_VERSION;
+pub use codec::{BatchDecoder, BatchEncoder};
+pub use error::TraceError;
+pub use event::{
+    Call, Event, EventIndex, Fdstat, Filestat, Input, Iovec, Outcome, PollEvent, Reply, Tick,
+    hash_output,
+};
+pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, TimeStamp, TrapKind, Value};
+pub use preview1::{
+    Errno, Function, InputKind, PARAMS_MAX, Param, ParamKind, ReplyKind, Signature, filetype_name,
+};
+pub use reader::{Events, Tail, TraceReader};
+pub use writer::{Interrupter, Saved, TraceWriter, WriterOptions};
+
+/// The largest number of bytes one host call may deliver to the guest: 64 MiB.
+///
+/// The live host shortens reads to it, so that a reader of traces can bound what one event needs.
+pub const EVENT_DATA_BYTES_MAX: usize = 64 << 20;
