@@ -11,7 +11,8 @@
 //! let path = dir.path().join("empty.wrr");
 //! let module: std::sync::Arc<[u8]> = std::sync::Arc::from(&b"\0asm\x01\0\0\0"[..]);
 //! let writer = TraceWriter::create(&path, &Manifest::for_module(&module), module, WriterOptions::default())?;
-//! writer.finish(Ending::Exited { code: 0 })?;
+//! let (saved, error) = writer.finish(Ending::Exited { code: 0 });
+//! assert!(error.is_none() && saved.events == 0);
 //!
 //! let reader = TraceReader::open(&path)?;
 //! assert_eq!(reader.ending(), Some(&Ending::Exited { code: 0 }));

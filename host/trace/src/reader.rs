@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest module that a trace may hold, in bytes (the limit of the JavaScript API specification).
 const MODULE_BYTES_MAX: u64 = 1 << 30;
@@ -37,11 +38,33 @@ pub enum Tail {
     },
 }
 
+/// The file, shared with the iterators over it.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    file: File,
+}
+
+impl Source {
+    fn payload(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
+        // The scan saw that the file is this long, so the reservation is bounded by the file.
+        let mut stored = vec![0; header.stored_bytes as usize];
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset + CHUNK_HEADER_BYTES as u64))
+            .and_then(|_| file.read_exact(&mut stored))
+            .map_err(TraceError::io(&self.path, "read"))?;
+        chunk::decode(header, stored).map_err(|what| self.damaged(offset, what))
+    }
+
+    fn damaged(&self, offset: u64, what: String) -> TraceError {
+        TraceError::Damaged { path: self.path.clone(), offset, what }
+    }
+}
+
 /// An open trace.
 #[derive(Debug)]
 pub struct TraceReader {
-    path: PathBuf,
-    file: File,
+    source: Arc<Source>,
     file_bytes: u64,
     version: u32,
     manifest: Manifest,
@@ -95,23 +118,22 @@ impl TraceReader {
                 },
             });
         };
-        let damaged = |offset, what| TraceError::Damaged { path: path.to_owned(), offset, what };
+        let source = Source { path: path.to_owned(), file };
         if manifest_header.kind != ChunkKind::MANIFEST {
             let what = format!("the first chunk is {}, not the manifest", manifest_header.kind);
-            return Err(damaged(manifest_at, what));
+            return Err(source.damaged(manifest_at, what));
         }
-        let payload = read_payload(path, &mut file, manifest_at, &manifest_header)?;
-        let manifest: Manifest = decode(&payload).map_err(|e| damaged(manifest_at, e))?;
+        let payload = source.payload(manifest_at, &manifest_header)?;
+        let manifest: Manifest = decode(&payload).map_err(|e| source.damaged(manifest_at, e))?;
         if manifest.module_bytes > MODULE_BYTES_MAX {
             let what = format!(
                 "the manifest claims a module of {} bytes, the most is {MODULE_BYTES_MAX}",
                 manifest.module_bytes
             );
-            return Err(damaged(manifest_at, what));
+            return Err(source.damaged(manifest_at, what));
         }
         let mut reader = TraceReader {
-            path: path.to_owned(),
-            file,
+            source: Arc::new(source),
             file_bytes,
             version,
             manifest,
@@ -184,7 +206,7 @@ impl TraceReader {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.source.path
     }
 
     /// The file's length in bytes.
@@ -257,7 +279,7 @@ impl TraceReader {
                 format!("the manifest names module {named}, the trace contains none"),
             )),
             _ => Err(TraceError::NothingRecorded {
-                path: self.path.clone(),
+                path: self.source.path.clone(),
                 len_bytes: self.file_bytes,
                 missing: "the end of its module",
             }),
@@ -268,7 +290,7 @@ impl TraceReader {
     ///
     /// # Errors
     /// None at once; each item may be one, after which there are no more.
-    pub fn events(&self) -> Result<Events<'_>, TraceError> {
+    pub fn events(&self) -> Result<Events, TraceError> {
         self.events_from(EventIndex(0))
     }
 
@@ -276,7 +298,7 @@ impl TraceReader {
     ///
     /// # Errors
     /// As [`TraceReader::events`], and those of passing over the events before.
-    pub fn events_from(&self, from: EventIndex) -> Result<Events<'_>, TraceError> {
+    pub fn events_from(&self, from: EventIndex) -> Result<Events, TraceError> {
         let before = self
             .index
             .iter()
@@ -286,7 +308,7 @@ impl TraceReader {
         let chunks: Vec<_> = self.of_kind(ChunkKind::EVENTS).copied().collect();
         let first = self.index.iter().filter(|e| e.kind == ChunkKind::EVENTS.0).nth(before);
         let mut events = Events {
-            reader: self,
+            source: Arc::clone(&self.source),
             next: EventIndex(if before == 0 { 0 } else { first.map_or(from.0, |e| e.first_event) }),
             chunks: chunks.into_iter().skip(before).collect::<Vec<_>>().into_iter(),
             batch: None,
@@ -356,7 +378,7 @@ impl TraceReader {
     }
 
     fn payload(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
-        read_payload(&self.path, &mut &self.file, offset, header)
+        self.source.payload(offset, header)
     }
 
     fn decode_chunk<T: DeserializeOwned>(
@@ -369,19 +391,19 @@ impl TraceReader {
     }
 
     fn damaged(&self, offset: u64, what: String) -> TraceError {
-        TraceError::Damaged { path: self.path.clone(), offset, what }
+        self.source.damaged(offset, what)
     }
 }
 
 /// Iterates over the events of a trace.
-pub struct Events<'a> {
-    reader: &'a TraceReader,
+pub struct Events {
+    source: Arc<Source>,
     chunks: std::vec::IntoIter<(u64, ChunkHeader)>,
     batch: Option<(u64, BatchDecoder)>,
     next: EventIndex,
 }
 
-impl Events<'_> {
+impl Events {
     fn advance(&mut self) -> Result<Option<Event>, TraceError> {
         loop {
             if let Some((offset, batch)) = &mut self.batch {
@@ -391,27 +413,27 @@ impl Events<'_> {
                         return Ok(Some(event));
                     }
                     Ok(None) => self.batch = None,
-                    Err(what) => return Err(self.reader.damaged(*offset, what)),
+                    Err(what) => return Err(self.source.damaged(*offset, what)),
                 }
             }
             let Some((offset, header)) = self.chunks.next() else { return Ok(None) };
-            let payload = self.reader.payload(offset, &header)?;
+            let payload = self.source.payload(offset, &header)?;
             let batch =
-                BatchDecoder::new(payload).map_err(|what| self.reader.damaged(offset, what))?;
+                BatchDecoder::new(payload).map_err(|what| self.source.damaged(offset, what))?;
             if batch.next_event() != self.next {
                 let what = format!(
                     "a batch starts with event {}, expected was {}",
                     batch.next_event(),
                     self.next
                 );
-                return Err(self.reader.damaged(offset, what));
+                return Err(self.source.damaged(offset, what));
             }
             self.batch = Some((offset, batch));
         }
     }
 }
 
-impl Iterator for Events<'_> {
+impl Iterator for Events {
     type Item = Result<Event, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -510,22 +532,4 @@ fn scan(path: &Path, file: &mut File, file_bytes: u64) -> Result<Scan, TraceErro
         offset += chunk_bytes;
     };
     Ok(Scan { chunks, tail })
-}
-
-fn read_payload(
-    path: &Path,
-    file: &mut (impl Read + Seek),
-    offset: u64,
-    header: &ChunkHeader,
-) -> Result<Vec<u8>, TraceError> {
-    // The scan saw that the file is this long, so the reservation is bounded by the file.
-    let mut stored = vec![0; header.stored_bytes as usize];
-    file.seek(SeekFrom::Start(offset + CHUNK_HEADER_BYTES as u64))
-        .and_then(|_| file.read_exact(&mut stored))
-        .map_err(TraceError::io(path, "read"))?;
-    chunk::decode(header, stored).map_err(|what| TraceError::Damaged {
-        path: path.to_owned(),
-        offset,
-        what,
-    })
 }

@@ -104,7 +104,7 @@ impl Shared {
 /// Records events into a new trace file.
 pub struct TraceWriter {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Result<Saved, TraceError>>>,
+    thread: Option<JoinHandle<(Saved, Option<TraceError>)>>,
     path: PathBuf,
     options: WriterOptions,
 }
@@ -172,13 +172,9 @@ impl TraceWriter {
                 let mut state = for_thread.lock();
                 state.writing = false;
                 state.done = true;
-                let result = result.map_err(|error| {
-                    state.failed = Some(error.again());
-                    error
-                });
-                let saved = Saved { events: file.events, file_bytes: file.end };
+                state.failed = result.as_ref().err().map(TraceError::again);
                 for_thread.room.notify_all();
-                result.map(|()| saved)
+                (Saved { events: file.events, file_bytes: file.end }, result.err())
             })
             .map_err(TraceError::io(path, "start the writer's thread for"))?;
         Ok(TraceWriter { shared, thread: Some(thread), path: path.to_owned(), options })
@@ -235,23 +231,26 @@ impl TraceWriter {
         &self.path
     }
 
-    /// Writes the rest, the ending and the index.
-    ///
-    /// # Errors
-    /// The writer's error; the file is then valid up to its last complete chunk.
-    pub fn finish(mut self, ending: Ending) -> Result<Saved, TraceError> {
+    /// Writes the rest, the ending and the index. Tells what is in the file, and the error if the
+    /// writer has failed; the file is then valid up to its last complete chunk.
+    #[must_use]
+    pub fn finish(mut self, ending: Ending) -> (Saved, Option<TraceError>) {
         let early = {
             let mut state = self.shared.lock();
-            state.closing = Some(ending);
+            state.closing.get_or_insert(ending);
             self.shared.work.notify_one();
             state.sealed_early
         };
         let thread = self.thread.take().expect("only `finish` takes it, and consumes the writer");
-        let saved = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        if self.options.canonical && early {
-            return make_canonical(&self.path);
+        let (saved, error) =
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if error.is_none() && self.options.canonical && early {
+            return match make_canonical(&self.path) {
+                Ok(saved) => (saved, None),
+                Err(error) => (saved, Some(error)),
+            };
         }
-        Ok(saved)
+        (saved, error)
     }
 }
 

@@ -1,0 +1,77 @@
+//! From `wasi-common`'s errors to errnos.
+//!
+//! Upstream turns operating system errors that it does not know into traps. Every one of them has an
+//! errno in preview1, and a read-only file system is no reason to kill a guest.
+
+use wasi_common::snapshots::preview_1::types;
+use wrr_trace::Errno;
+
+/// The errno of an error.
+///
+/// # Errors
+/// A sentence, if the error is neither an errno nor an error of the operating system.
+pub fn of(error: types::Error) -> Result<Errno, String> {
+    let trap = match error.downcast() {
+        Ok(errno) => return Ok(Errno::from_number(errno as u16).unwrap_or(Errno::io)),
+        Err(trap) => trap,
+    };
+    match trap.downcast_ref::<std::io::Error>() {
+        Some(error) => Ok(of_io(error)),
+        None => Err(format!("{trap:#}")),
+    }
+}
+
+fn of_io(error: &std::io::Error) -> Errno {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ReadOnlyFilesystem => Errno::rofs,
+        Kind::CrossesDevices => Errno::xdev,
+        Kind::ExecutableFileBusy => Errno::txtbsy,
+        Kind::NetworkUnreachable => Errno::netunreach,
+        Kind::HostUnreachable => Errno::hostunreach,
+        Kind::NetworkDown => Errno::netdown,
+        Kind::NotConnected => Errno::notconn,
+        Kind::ConnectionReset => Errno::connreset,
+        Kind::ConnectionAborted => Errno::connaborted,
+        Kind::ConnectionRefused => Errno::connrefused,
+        Kind::AddrInUse => Errno::addrinuse,
+        Kind::AddrNotAvailable => Errno::addrnotavail,
+        Kind::BrokenPipe => Errno::pipe,
+        Kind::NotADirectory => Errno::notdir,
+        Kind::IsADirectory => Errno::isdir,
+        Kind::DirectoryNotEmpty => Errno::notempty,
+        Kind::StorageFull | Kind::WriteZero => Errno::nospc,
+        Kind::QuotaExceeded => Errno::dquot,
+        Kind::FileTooLarge => Errno::fbig,
+        Kind::ResourceBusy => Errno::busy,
+        Kind::Deadlock => Errno::deadlk,
+        Kind::TooManyLinks => Errno::mlink,
+        Kind::InvalidFilename => Errno::nametoolong,
+        Kind::ArgumentListTooLong => Errno::toobig,
+        Kind::NotSeekable => Errno::spipe,
+        Kind::StaleNetworkFileHandle => Errno::stale,
+        Kind::TimedOut => Errno::timedout,
+        Kind::Interrupted => Errno::intr,
+        Kind::Unsupported => Errno::notsup,
+        Kind::OutOfMemory => Errno::nomem,
+        Kind::InvalidData | Kind::InvalidInput => Errno::inval,
+        _ => Errno::io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn errors_that_upstream_does_not_know_get_their_errno() {
+        // EROFS, EXDEV, ETXTBSY, and EUCLEAN, which preview1 has no name for.
+        for (code, errno) in
+            [(30, Errno::rofs), (18, Errno::xdev), (26, Errno::txtbsy), (117, Errno::io)]
+        {
+            let error = types::Error::from(std::io::Error::from_raw_os_error(code));
+            assert_eq!(of(error), Ok(errno), "os error {code}");
+        }
+    }
+}

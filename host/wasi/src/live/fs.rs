@@ -1,0 +1,306 @@
+//! Files and directories: `wasi-common`'s over `cap-std`, with what they lack.
+//!
+//! - A listing is taken once, when a guest reads a directory from its start, and read on from memory:
+//!   upstream lists the whole directory again for every `fd_readdir`, and shifts when it changes.
+//! - Times before 1970 are shown as 1970; upstream panics.
+//! - With [`Inodes`], metadata is virtual and listings are sorted.
+
+use super::virtual_world::Inodes;
+use std::any::Any;
+use std::io::{IoSlice, IoSliceMut, SeekFrom};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use wasi_common::dir::{OpenResult, ReaddirCursor, ReaddirEntity};
+use wasi_common::file::{
+    Advice, FdFlags, FileType, Filestat, OFlags, RiFlags, RoFlags, SdFlags, SiFlags,
+};
+use wasi_common::{Error, ErrorExt as _, SystemTimeSpec, WasiDir, WasiFile};
+
+type Entities = Box<dyn Iterator<Item = Result<ReaddirEntity, Error>> + Send>;
+
+fn tidy(mut stat: Filestat, inodes: Option<&Inodes>) -> Filestat {
+    for time in [&mut stat.atim, &mut stat.mtim, &mut stat.ctim] {
+        *time = time.filter(|t| *t >= SystemTime::UNIX_EPOCH);
+    }
+    if let Some(inodes) = inodes {
+        inodes.normalise(&mut stat);
+    }
+    stat
+}
+
+/// A directory.
+pub struct Directory {
+    inner: Box<dyn WasiDir>,
+    inodes: Option<Inodes>,
+    listing: Mutex<Arc<[ReaddirEntity]>>,
+}
+
+impl Directory {
+    pub fn new(inner: Box<dyn WasiDir>, inodes: Option<Inodes>) -> Directory {
+        Directory { inner, inodes, listing: Mutex::new(Arc::from([])) }
+    }
+
+    async fn list(&self) -> Result<Arc<[ReaddirEntity]>, Error> {
+        let entities = self.inner.readdir(ReaddirCursor::from(0)).await?;
+        let mut entities = entities.collect::<Result<Vec<_>, Error>>()?;
+        if let Some(inodes) = &self.inodes {
+            let device = self.inner.get_filestat().await?.device_id;
+            // "." and ".." stand first, and sort first only by chance.
+            let own = entities.len().min(2);
+            entities[own..].sort_by(|a, b| a.name.cmp(&b.name));
+            for (i, entity) in entities.iter_mut().enumerate() {
+                entity.inode = inodes.number(device, entity.inode);
+                entity.next = ReaddirCursor::from(i as u64 + 1);
+            }
+        }
+        Ok(Arc::from(entities))
+    }
+
+    /// What is about to lose a name, if that may be its last one.
+    async fn doomed(&self, path: &str) -> Option<(Inodes, u64, u64)> {
+        let inodes = self.inodes.clone()?;
+        let stat = self.inner.get_path_filestat(path, false).await.ok()?;
+        let last = stat.nlink <= 1 || stat.filetype == FileType::Directory;
+        last.then_some((inodes, stat.device_id, stat.inode))
+    }
+}
+
+fn forget(doomed: Option<(Inodes, u64, u64)>) {
+    if let Some((inodes, device, inode)) = doomed {
+        inodes.forget(device, inode);
+    }
+}
+
+/// Our own directory behind the trait.
+fn ours(dir: &dyn WasiDir) -> Result<&Directory, Error> {
+    dir.as_any().downcast_ref().ok_or_else(Error::badf)
+}
+
+#[async_trait::async_trait]
+impl WasiDir for Directory {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    async fn open_file(
+        &self,
+        symlink_follow: bool,
+        path: &str,
+        oflags: OFlags,
+        read: bool,
+        write: bool,
+        fdflags: FdFlags,
+    ) -> Result<OpenResult, Error> {
+        let opened =
+            self.inner.open_file(symlink_follow, path, oflags, read, write, fdflags).await?;
+        let inodes = self.inodes.clone();
+        Ok(match opened {
+            OpenResult::File(inner) => OpenResult::File(Box::new(OpenFile { inner, inodes })),
+            OpenResult::Dir(inner) => OpenResult::Dir(Box::new(Directory::new(inner, inodes))),
+        })
+    }
+
+    async fn create_dir(&self, path: &str) -> Result<(), Error> {
+        self.inner.create_dir(path).await
+    }
+
+    async fn readdir(&self, cursor: ReaddirCursor) -> Result<Entities, Error> {
+        let start = usize::try_from(u64::from(cursor)).unwrap_or(usize::MAX);
+        let fresh = if start == 0 { Some(self.list().await?) } else { None };
+        let mut kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fresh) = fresh {
+            *kept = fresh;
+        }
+        let listing = Arc::clone(&kept);
+        Ok(Box::new((start..listing.len()).map(move |i| Ok(listing[i].clone()))))
+    }
+
+    async fn symlink(&self, old_path: &str, new_path: &str) -> Result<(), Error> {
+        self.inner.symlink(old_path, new_path).await
+    }
+
+    async fn remove_dir(&self, path: &str) -> Result<(), Error> {
+        let doomed = self.doomed(path).await;
+        self.inner.remove_dir(path).await?;
+        forget(doomed);
+        Ok(())
+    }
+
+    async fn unlink_file(&self, path: &str) -> Result<(), Error> {
+        let doomed = self.doomed(path).await;
+        self.inner.unlink_file(path).await?;
+        forget(doomed);
+        Ok(())
+    }
+
+    async fn read_link(&self, path: &str) -> Result<PathBuf, Error> {
+        self.inner.read_link(path).await
+    }
+
+    async fn get_filestat(&self) -> Result<Filestat, Error> {
+        Ok(tidy(self.inner.get_filestat().await?, self.inodes.as_ref()))
+    }
+
+    async fn get_path_filestat(&self, path: &str, follow: bool) -> Result<Filestat, Error> {
+        Ok(tidy(self.inner.get_path_filestat(path, follow).await?, self.inodes.as_ref()))
+    }
+
+    async fn rename(&self, path: &str, to: &dyn WasiDir, to_path: &str) -> Result<(), Error> {
+        let to = ours(to)?;
+        let doomed = to.doomed(to_path).await;
+        let moved = self.doomed(path).await;
+        self.inner.rename(path, &*to.inner, to_path).await?;
+        // Renaming a file to itself takes nothing away.
+        let same = doomed.as_ref().zip(moved).is_some_and(|(d, m)| (d.1, d.2) == (m.1, m.2));
+        if !same {
+            forget(doomed);
+        }
+        Ok(())
+    }
+
+    async fn hard_link(&self, path: &str, to: &dyn WasiDir, to_path: &str) -> Result<(), Error> {
+        self.inner.hard_link(path, &*ours(to)?.inner, to_path).await
+    }
+
+    async fn set_times(
+        &self,
+        path: &str,
+        atime: Option<SystemTimeSpec>,
+        mtime: Option<SystemTimeSpec>,
+        follow_symlinks: bool,
+    ) -> Result<(), Error> {
+        self.inner.set_times(path, atime, mtime, follow_symlinks).await
+    }
+}
+
+/// A file that was opened through a [`Directory`], or a standard stream.
+pub struct OpenFile {
+    pub inner: Box<dyn WasiFile>,
+    pub inodes: Option<Inodes>,
+}
+
+#[async_trait::async_trait]
+impl WasiFile for OpenFile {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    async fn get_filetype(&self) -> Result<FileType, Error> {
+        self.inner.get_filetype().await
+    }
+
+    #[cfg(unix)]
+    fn pollable(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
+        self.inner.pollable()
+    }
+
+    #[cfg(windows)]
+    fn pollable(&self) -> Option<io_extras::os::windows::RawHandleOrSocket> {
+        self.inner.pollable()
+    }
+
+    fn isatty(&self) -> bool {
+        self.inner.isatty()
+    }
+
+    async fn sock_accept(&self, flags: FdFlags) -> Result<Box<dyn WasiFile>, Error> {
+        self.inner.sock_accept(flags).await
+    }
+
+    async fn sock_recv<'a>(
+        &self,
+        data: &mut [IoSliceMut<'a>],
+        flags: RiFlags,
+    ) -> Result<(u64, RoFlags), Error> {
+        self.inner.sock_recv(data, flags).await
+    }
+
+    async fn sock_send<'a>(&self, data: &[IoSlice<'a>], flags: SiFlags) -> Result<u64, Error> {
+        self.inner.sock_send(data, flags).await
+    }
+
+    async fn sock_shutdown(&self, how: SdFlags) -> Result<(), Error> {
+        self.inner.sock_shutdown(how).await
+    }
+
+    async fn datasync(&self) -> Result<(), Error> {
+        self.inner.datasync().await
+    }
+
+    async fn sync(&self) -> Result<(), Error> {
+        self.inner.sync().await
+    }
+
+    async fn get_fdflags(&self) -> Result<FdFlags, Error> {
+        self.inner.get_fdflags().await
+    }
+
+    async fn set_fdflags(&mut self, flags: FdFlags) -> Result<(), Error> {
+        self.inner.set_fdflags(flags).await
+    }
+
+    async fn get_filestat(&self) -> Result<Filestat, Error> {
+        Ok(tidy(self.inner.get_filestat().await?, self.inodes.as_ref()))
+    }
+
+    async fn set_filestat_size(&self, size: u64) -> Result<(), Error> {
+        self.inner.set_filestat_size(size).await
+    }
+
+    async fn advise(&self, offset: u64, len: u64, advice: Advice) -> Result<(), Error> {
+        self.inner.advise(offset, len, advice).await
+    }
+
+    async fn set_times(
+        &self,
+        atime: Option<SystemTimeSpec>,
+        mtime: Option<SystemTimeSpec>,
+    ) -> Result<(), Error> {
+        self.inner.set_times(atime, mtime).await
+    }
+
+    async fn read_vectored<'a>(&self, bufs: &mut [IoSliceMut<'a>]) -> Result<u64, Error> {
+        self.inner.read_vectored(bufs).await
+    }
+
+    async fn read_vectored_at<'a>(
+        &self,
+        bufs: &mut [IoSliceMut<'a>],
+        offset: u64,
+    ) -> Result<u64, Error> {
+        self.inner.read_vectored_at(bufs, offset).await
+    }
+
+    async fn write_vectored<'a>(&self, bufs: &[IoSlice<'a>]) -> Result<u64, Error> {
+        self.inner.write_vectored(bufs).await
+    }
+
+    async fn write_vectored_at<'a>(
+        &self,
+        bufs: &[IoSlice<'a>],
+        offset: u64,
+    ) -> Result<u64, Error> {
+        self.inner.write_vectored_at(bufs, offset).await
+    }
+
+    async fn seek(&self, pos: SeekFrom) -> Result<u64, Error> {
+        self.inner.seek(pos).await
+    }
+
+    async fn peek(&self, buf: &mut [u8]) -> Result<u64, Error> {
+        self.inner.peek(buf).await
+    }
+
+    fn num_ready_bytes(&self) -> Result<u64, Error> {
+        self.inner.num_ready_bytes()
+    }
+
+    async fn readable(&self) -> Result<(), Error> {
+        self.inner.readable().await
+    }
+
+    async fn writable(&self) -> Result<(), Error> {
+        self.inner.writable().await
+    }
+}

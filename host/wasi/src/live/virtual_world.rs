@@ -1,0 +1,155 @@
+//! The world of `--deterministic`: time, randomness and file metadata that are the same on every run.
+//!
+//! - Clocks start at [`EPOCH_NS`] (real time) and 0 (monotonic) and advance by [`STEP_NS`] with every
+//!   reading, and by its timeout with every sleep, which takes no real time.
+//! - Randomness is BLAKE3's extendable output for a fixed key.
+//! - Inode numbers count up in the order in which files are first seen; devices and times are 0, as are
+//!   the sizes of directories; a directory has one link. (Listings are sorted by [`super::fs`].)
+//! - Descriptors are always ready: a read then waits by itself.
+
+use super::{Answer, reply, wait};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use wasi_common::WasiCtx;
+use wasi_common::file::{FileType, Filestat};
+use wasi_common::snapshots::preview_1::types;
+use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
+use wiggle::GuestMemory;
+use wrr_trace::{Errno, PollEvent, Reply};
+
+/// 2020-01-01T00:00:00Z in nanoseconds since 1970.
+const EPOCH_NS: u64 = 1_577_836_800_000_000_000;
+/// How far every reading of a clock advances it.
+const STEP_NS: u64 = 1_000;
+
+const REALTIME: u32 = 0;
+const MONOTONIC: u32 = 1;
+
+/// Virtual time and randomness, and the numbers of the files seen.
+pub struct VirtualWorld {
+    elapsed_ns: u64,
+    random: blake3::OutputReader,
+    inodes: Inodes,
+}
+
+impl VirtualWorld {
+    pub fn new() -> VirtualWorld {
+        VirtualWorld {
+            elapsed_ns: 0,
+            random: blake3::Hasher::new_derive_key("wrr deterministic randomness, version 1")
+                .finalize_xof(),
+            inodes: Inodes::default(),
+        }
+    }
+
+    pub fn inodes(&self) -> Inodes {
+        self.inodes.clone()
+    }
+
+    pub fn resolution(&self, clock: u32) -> Answer {
+        match clock {
+            REALTIME | MONOTONIC => Ok(reply(Reply::Wide(STEP_NS))),
+            _ => Err(types::Errno::Badf.into()),
+        }
+    }
+
+    pub fn time(&mut self, clock: u32) -> Answer {
+        self.elapsed_ns = self.elapsed_ns.saturating_add(STEP_NS);
+        self.now(clock).map(|now| reply(Reply::Wide(now)))
+    }
+
+    fn now(&self, clock: u32) -> Result<u64, types::Error> {
+        match clock {
+            REALTIME => Ok(EPOCH_NS.saturating_add(self.elapsed_ns)),
+            MONOTONIC => Ok(self.elapsed_ns),
+            _ => Err(types::Errno::Badf.into()),
+        }
+    }
+
+    pub fn random(&mut self, buffer: &mut [u8]) {
+        self.random.fill(buffer);
+    }
+
+    /// `poll_oneoff`: descriptors are ready at once; without any, time jumps to the first deadline.
+    pub fn poll(&mut self, ctx: &mut WasiCtx, subscriptions: &[u8]) -> Answer {
+        if subscriptions.is_empty() {
+            return Err(types::Errno::Inval.into());
+        }
+        let mut ready = Vec::new();
+        let mut deadlines = Vec::new();
+        for sub in subscriptions.chunks_exact(48) {
+            let word = |at: usize| u64::from_le_bytes(sub[at..at + 8].try_into().expect("8 bytes"));
+            let half = |at: usize| u32::from_le_bytes(sub[at..at + 4].try_into().expect("4 bytes"));
+            let (userdata, kind) = (word(0), sub[8]);
+            match kind {
+                0 => {
+                    let now = self.now(half(16)).map_err(|_| types::Errno::Inval)?;
+                    let absolute = sub[40] & 1 == 1;
+                    let left = if absolute { word(24).saturating_sub(now) } else { word(24) };
+                    deadlines.push((left, userdata));
+                }
+                1 | 2 => {
+                    let none = &mut GuestMemory::Unshared(&mut []);
+                    wait(ctx.fd_fdstat_get(none, half(16).into()))?;
+                    let nbytes = u64::from(kind == 1);
+                    ready.push(PollEvent { userdata, errno: Errno::success, kind, nbytes, flags: 0 });
+                }
+                _ => return Err(types::Errno::Inval.into()),
+            }
+        }
+        if ready.is_empty() {
+            let wait_ns = deadlines.iter().map(|(left, _)| *left).min().unwrap_or(0);
+            self.elapsed_ns = self.elapsed_ns.saturating_add(wait_ns);
+            for (left, userdata) in deadlines {
+                if left <= wait_ns {
+                    let errno = Errno::success;
+                    ready.push(PollEvent { userdata, errno, kind: 0, nbytes: 0, flags: 0 });
+                }
+            }
+        }
+        Ok(reply(Reply::Polled(ready)))
+    }
+}
+
+/// Numbers for the files of the host, in the order in which the guest sees them. Shared by all
+/// directories and files.
+#[derive(Clone, Default)]
+pub struct Inodes(Arc<Mutex<Numbers>>);
+
+#[derive(Default)]
+struct Numbers {
+    /// By device and inode of the host.
+    known: HashMap<(u64, u64), u64>,
+    last: u64,
+}
+
+impl Inodes {
+    /// The number of a file of the host.
+    pub fn number(&self, device: u64, inode: u64) -> u64 {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Numbers { known, last } = &mut *numbers;
+        *known.entry((device, inode)).or_insert_with(|| {
+            *last += 1;
+            *last
+        })
+    }
+
+    /// The file is gone: if the host uses its inode again, that is another file.
+    pub fn forget(&self, device: u64, inode: u64) {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.known.remove(&(device, inode));
+    }
+
+    /// Replaces everything that is the host's by what every host gives.
+    pub fn normalise(&self, stat: &mut Filestat) {
+        stat.inode = self.number(stat.device_id, stat.inode);
+        stat.device_id = 0;
+        stat.atim = None;
+        stat.mtim = None;
+        stat.ctim = None;
+        if stat.filetype == FileType::Directory {
+            stat.size = 0;
+            stat.nlink = 1;
+        }
+    }
+}

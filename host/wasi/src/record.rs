@@ -1,0 +1,79 @@
+//! Records: asks a live host, and writes down what it said.
+
+use crate::live::Live;
+use crate::{Source, Stop};
+use wrr_trace::{Call, Ending, Errno, Outcome, Tick, TraceError, TraceWriter};
+
+/// What to do when the trace cannot be written any further (a full disk, mostly).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTraceError {
+    /// Stop the guest: what it does from here on could not be replayed.
+    #[default]
+    Stop,
+    /// Let the guest go on, unrecorded.
+    Continue,
+}
+
+/// A live host whose outcomes are recorded.
+pub struct Recorder {
+    live: Live,
+    /// Taken when the recording is finished.
+    writer: Option<TraceWriter>,
+    on_error: OnTraceError,
+    /// The writer failed and the guest goes on.
+    blind: bool,
+}
+
+impl Recorder {
+    /// Records what `live` says with `writer`.
+    #[must_use]
+    pub fn new(live: Live, writer: TraceWriter, on_error: OnTraceError) -> Recorder {
+        Recorder { live, writer: Some(writer), on_error, blind: false }
+    }
+
+    /// Does something with the writer, unless it has failed before.
+    fn write(
+        &mut self,
+        action: impl FnOnce(&TraceWriter) -> Result<(), TraceError>,
+    ) -> Result<(), Stop> {
+        let Some(writer) = self.writer.as_ref().filter(|_| !self.blind) else { return Ok(()) };
+        match (action(writer), self.on_error) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), OnTraceError::Stop) => Err(Stop::Trace(error)),
+            (Err(error), OnTraceError::Continue) => {
+                tracing::warn!("{error}; the program goes on, but is not recorded any more");
+                self.blind = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Source for Recorder {
+    fn outcome(
+        &mut self,
+        call: &Call,
+        refused: Option<Errno>,
+        memory: &mut [u8],
+    ) -> Result<Outcome, Stop> {
+        // Whoever kills a waiting program must find everything up to the wait.
+        if refused.is_none() && self.live.may_block(call) {
+            self.write(TraceWriter::flush)?;
+        }
+        let outcome = self.live.outcome(call, refused, memory)?;
+        self.write(|writer| writer.append(Tick(0), call, &outcome))?;
+        Ok(outcome)
+    }
+
+    fn recycle(&mut self, data: Vec<u8>) {
+        self.live.recycle(data);
+    }
+
+    fn finish(&mut self, ending: &Ending) -> Result<(), Stop> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        match writer.finish(ending.clone()) {
+            (_, None) => Ok(()),
+            (saved, Some(error)) => Err(Stop::NotSaved { saved, error }),
+        }
+    }
+}
