@@ -1,0 +1,109 @@
+//! Compiled modules on disk.
+//!
+//! ```text
+//! DIR/v1/KEY/module.cwasm    what wasmtime compiled
+//! DIR/v1/KEY/sum             XXH3-64 of module.cwasm, little-endian
+//! ```
+//!
+//! wasmtime's own cache stores compressed entries and reads them back in 0.2 s for CPython; these are
+//! mapped into memory in a few milliseconds. An entry is made in a folder of its own and renamed into
+//! place, so that two processes that race leave one whole entry. Entries are never changed afterwards.
+//!
+//! Invariant: an entry is only loaded if its checksum is right. Loading trusts whoever can write to the
+//! user's cache folder, as every compiler cache does.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// When the cache holds more, the entries that were unused for longest are dropped.
+const CACHE_BYTES_MAX: u64 = 2 << 30;
+
+/// A folder of compiled modules.
+#[derive(Clone, Debug)]
+pub struct CodeCache {
+    dir: PathBuf,
+}
+
+impl CodeCache {
+    /// A cache in this folder, which is created when it is first needed.
+    #[must_use]
+    pub fn in_dir(dir: &Path) -> CodeCache {
+        CodeCache { dir: dir.join("v1") }
+    }
+
+    /// Loads an entry. A damaged one is removed, so that it is built again.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, key: &str) -> Option<wasmtime::Module> {
+        let entry = self.dir.join(key);
+        let file = entry.join("module.cwasm");
+        let sum = std::fs::read(entry.join("sum")).ok()?;
+        let code = std::fs::read(&file).ok()?;
+        let module = if sum == xxh3_64(&code).to_le_bytes() {
+            drop(code);
+            // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
+            // it is mapped. The checksum shows the first (against accidents, not against whoever can write
+            // to the user's own cache); entries are only ever created whole and removed, never written again.
+            unsafe { wasmtime::Module::deserialize_file(engine, &file) }.ok()
+        } else {
+            None
+        };
+        match &module {
+            // So that eviction sees it as used. Failing to say so costs a compilation some day.
+            Some(_) => {
+                let _ = std::fs::File::options()
+                    .write(true)
+                    .open(entry.join("sum"))
+                    .and_then(|f| f.set_modified(SystemTime::now()));
+            }
+            None => {
+                tracing::debug!("the cache entry {} is damaged; it is built again", entry.display());
+                let _ = std::fs::remove_dir_all(&entry);
+            }
+        }
+        module
+    }
+
+    /// Stores an entry. A cache that cannot be written is no reason not to run.
+    pub(crate) fn store(&self, module: &wasmtime::Module, key: &str) {
+        let result = module.serialize().map_err(std::io::Error::other).and_then(|code| {
+            let making = self.dir.join(format!("{key}.{}", std::process::id()));
+            std::fs::create_dir_all(&making)?;
+            let made = std::fs::write(making.join("module.cwasm"), &code)
+                .and_then(|()| std::fs::write(making.join("sum"), xxh3_64(&code).to_le_bytes()))
+                // Fails if another process was first; its entry is as good.
+                .and_then(|()| match std::fs::rename(&making, self.dir.join(key)) {
+                    Err(_) if self.dir.join(key).exists() => std::fs::remove_dir_all(&making),
+                    result => result,
+                });
+            if made.is_err() {
+                let _ = std::fs::remove_dir_all(&making);
+            }
+            made
+        });
+        match result {
+            Ok(()) => self.evict(),
+            Err(e) => tracing::debug!("cannot cache the compiled module: {e}"),
+        }
+    }
+
+    fn evict(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        let mut known: Vec<(SystemTime, u64, PathBuf)> = entries
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let used = path.join("sum").metadata().ok()?.modified().ok()?;
+                let len = path.join("module.cwasm").metadata().ok()?.len();
+                Some((used, len, path))
+            })
+            .collect();
+        known.sort();
+        let mut total: u64 = known.iter().map(|(_, len, _)| len).sum();
+        for (_, len, path) in known {
+            if total <= CACHE_BYTES_MAX {
+                break;
+            }
+            total -= len;
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
