@@ -1,0 +1,5 @@
+//! Start-up: the least that a program does.
+
+fn main() {
+    println!("hello");
+}

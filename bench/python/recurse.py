@@ -1,0 +1,10 @@
+"""Calls: the recursive Fibonacci numbers."""
+
+N = 34
+
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+print("recurse", fib(N))

@@ -1,0 +1,352 @@
+//! What each command does.
+
+use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
+use crate::progress::{Progress, Spinner};
+use crate::report::{self, FINDING};
+use crate::json;
+use anyhow::{Context as _, bail};
+use indicatif::HumanBytes;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use wrr::format::{EventIndex, Function, Tail, TraceReader};
+use wrr::{
+    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, ReplayOutput, Stdin,
+    Trace,
+};
+
+/// Carries out a command and gives the exit code.
+pub fn carry_out(command: Command) -> anyhow::Result<i32> {
+    match command {
+        Command::Run(program) => run(program),
+        Command::Record(arguments) => record(arguments),
+        Command::Replay { file } => replay(&file),
+        Command::Info { file, json } => info(&file, json),
+        Command::Events { file, from, to, json } => events(&file, from, to, json),
+        Command::Verify { file } => verify(&file),
+        Command::Diff { first, second } => diff(&first, &second),
+    }
+}
+
+/// The folder for compiled modules: the user's choice, or the usual place.
+fn cache() -> Option<CodeCache> {
+    let dir = match std::env::var_os("WRR_CACHE") {
+        Some(dir) if dir == "off" => return None,
+        Some(dir) => PathBuf::from(dir),
+        None => dirs::cache_dir()?.join("wrr"),
+    };
+    Some(CodeCache::in_dir(&dir))
+}
+
+fn run(program: ProgramArgs) -> anyhow::Result<i32> {
+    let progress = Progress::default();
+    let end = wrr::run(job(program, false, &progress)?)?;
+    print_results(&end.ending)?;
+    Ok(report::ended(&end))
+}
+
+fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
+    let RecordArgs { output, deterministic, on_trace_error, program } = arguments;
+    let path = match output {
+        Some(path) => path,
+        None => {
+            let stem = program.program.file_stem();
+            let stem = stem.with_context(|| format!("{} has no name", program.program.display()))?;
+            PathBuf::from(stem).with_extension("wrr")
+        }
+    };
+    let progress = Progress::default();
+    let mut on_start = |interrupt: wrr::Interrupt| {
+        // Ctrl-C, a closed terminal, `kill`: what was recorded becomes a complete trace.
+        let handler = move || {
+            interrupt.finish_trace();
+            std::process::exit(130);
+        };
+        if let Err(e) = ctrlc::set_handler(handler) {
+            tracing::debug!("signals end the recording without an ending: {e}");
+        }
+    };
+    let options = RecordOptions {
+        on_trace_error: match on_trace_error {
+            OnTraceError::Stop => wrr::OnTraceError::Stop,
+            OnTraceError::Continue => wrr::OnTraceError::Continue,
+        },
+        on_start: Some(&mut on_start),
+    };
+    let recorded = wrr::record(job(program, deterministic, &progress)?, &path, options)?;
+    print_results(&recorded.end.ending)?;
+    if let Some((saved, error)) = recorded.not_saved {
+        eprintln!(
+            "error: {error}; saved are the first {} of {} events, which can be replayed",
+            saved.events, recorded.events
+        );
+    }
+    Ok(report::ended(&recorded.end))
+}
+
+/// The results of an invoked export, a line each.
+fn print_results(ending: &Ending) -> std::io::Result<()> {
+    if let Ending::Returned { values } = ending {
+        let mut out = std::io::stdout().lock();
+        values.iter().try_for_each(|value| writeln!(out, "{value}"))?;
+    }
+    Ok(())
+}
+
+fn replay(file: &Path) -> anyhow::Result<i32> {
+    let progress = Progress::default();
+    let trace = Trace::open(file)?.with(cache(), &progress);
+    let Replayed { end, events } = trace.replay(ReplayOutput::inherit())?;
+    match end {
+        None => {
+            eprintln!(
+                "wrr: the recording is incomplete: it ends after {events} events, all of which were replayed"
+            );
+            Ok(0)
+        }
+        Some(end) => {
+            print_results(&end.ending)?;
+            if end.ending == Ending::Interrupted {
+                eprintln!("wrr: the recording was interrupted here, after {events} events");
+            }
+            Ok(report::ended(&end))
+        }
+    }
+}
+
+fn verify(file: &Path) -> anyhow::Result<i32> {
+    let progress = Progress::default();
+    let trace = Trace::open(file)?.with(cache(), &progress);
+    let spinner = Spinner::start(format!("verifying {}", file.display()));
+    let verified = trace.verify();
+    if let Some(spinner) = spinner {
+        spinner.stop();
+    }
+    let Replayed { end, events } = verified?;
+    let mut out = std::io::stdout().lock();
+    match end {
+        Some(end) => {
+            let ending = end.ending;
+            writeln!(out, "{}: good: {events} events replayed, {ending}", file.display())?;
+            Ok(0)
+        }
+        None => {
+            writeln!(
+                out,
+                "{}: incomplete: {events} events are there and replay; the recorder was killed, or the file cut off",
+                file.display()
+            )?;
+            Ok(FINDING)
+        }
+    }
+}
+
+/// What `wrr info` counts.
+#[derive(Default)]
+pub struct Totals {
+    pub events: u64,
+    pub calls: BTreeMap<Function, u64>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// How long the recording took, if the trace says.
+    pub seconds: Option<f64>,
+    /// What stopped the counting.
+    damage: Option<String>,
+}
+
+fn totals(reader: &TraceReader) -> anyhow::Result<Totals> {
+    let mut totals = Totals::default();
+    for event in reader.events()? {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                totals.damage = Some(error.to_string());
+                break;
+            }
+        };
+        totals.events += 1;
+        *totals.calls.entry(event.call.function).or_default() += 1;
+        totals.bytes_in += event.outcome.data.len() as u64;
+        totals.bytes_out += event.call.bytes_out();
+    }
+    let stamps = reader.time_stamps().unwrap_or_default();
+    totals.seconds = stamps.last().map(|stamp| stamp.elapsed_ns as f64 / 1e9);
+    Ok(totals)
+}
+
+fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
+    let reader = TraceReader::open_damaged(file)?;
+    let totals = totals(&reader)?;
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&json::info(&reader, &totals))?)?;
+        return Ok(0);
+    }
+    let manifest = reader.manifest();
+    let mut line = |name: &str, text: String| writeln!(out, "{name:<12} {text}");
+    line(
+        "trace",
+        format!(
+            "{}, {}, format {}, recorded by wrr {}",
+            file.display(),
+            HumanBytes(reader.file_bytes()),
+            reader.version(),
+            manifest.recorder
+        ),
+    )?;
+    if let Some(note) = reader.host_note() {
+        line("recorded on", format!("{} {}", note.os, note.arch))?;
+    }
+    let size = HumanBytes(manifest.module_bytes);
+    line("program", format!("{} ({size}, BLAKE3 {})", manifest.name, manifest.module))?;
+    line("arguments", format!("{:?}", manifest.args.get(1..).unwrap_or_default()))?;
+    for (key, value) in &manifest.env {
+        line("variable", format!("{key}={value}"))?;
+    }
+    for dir in &manifest.preopens {
+        line("directory", dir.clone())?;
+    }
+    if manifest.sockets > 0 {
+        line("sockets", manifest.sockets.to_string())?;
+    }
+    if let Some(export) = &manifest.invoke {
+        line("export", export.clone())?;
+    }
+    let mode = if manifest.deterministic { "deterministic" } else { "live" };
+    line("mode", mode.to_owned())?;
+    line(
+        "ended",
+        match (reader.ending(), reader.tail()) {
+            (Some(ending), _) => ending.to_string(),
+            (None, Tail::CutOff { ignored_bytes }) => format!(
+                "incomplete: the recorder was killed, or the file cut off ({ignored_bytes} bytes after \
+                 the last complete chunk are passed over)"
+            ),
+            (None, _) => "incomplete".to_owned(),
+        },
+    )?;
+    if let Some(seconds) = totals.seconds {
+        line("time", format!("{seconds:.3} s"))?;
+    }
+    line(
+        "events",
+        format!(
+            "{}, {} in, {} out",
+            totals.events,
+            HumanBytes(totals.bytes_in),
+            HumanBytes(totals.bytes_out)
+        ),
+    )?;
+    let mut calls: Vec<_> = totals.calls.iter().collect();
+    calls.sort_by_key(|&(function, count)| (std::cmp::Reverse(*count), *function));
+    for (function, count) in calls {
+        line("", format!("{count:>10} {}", function.name()))?;
+    }
+    for (kind, count, stored, raw) in reader.chunk_totals() {
+        let (stored, raw) = (HumanBytes(stored), HumanBytes(raw));
+        line("chunks", format!("{count:>10} {kind}, {stored} ({raw} before compression)"))?;
+    }
+    let damage = match reader.tail() {
+        Tail::Damaged { offset, what } => Some(format!("at byte {offset}: {what}")),
+        _ => totals.damage,
+    };
+    if let Some(damage) = damage {
+        line("DAMAGED", damage)?;
+        return Ok(FINDING);
+    }
+    Ok(0)
+}
+
+fn events(file: &Path, from: u64, to: Option<u64>, as_json: bool) -> anyhow::Result<i32> {
+    let reader = TraceReader::open_damaged(file)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for event in reader.events_from(EventIndex(from))? {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                out.flush()?;
+                return Err(error.into());
+            }
+        };
+        if to.is_some_and(|to| event.index.0 > to) {
+            break;
+        }
+        if as_json {
+            writeln!(out, "{}", json::event(&event))?;
+        } else {
+            writeln!(out, "{event}")?;
+        }
+    }
+    out.flush()?;
+    if let Tail::Damaged { offset, what } = reader.tail() {
+        bail!("{}: damaged at byte {offset}: {what}; the events before it are listed", file.display());
+    }
+    Ok(0)
+}
+
+fn diff(first: &Path, second: &Path) -> anyhow::Result<i32> {
+    let (a, b) = (TraceReader::open(first)?, TraceReader::open(second)?);
+    let differences = wrr::diff(&a, &b)?;
+    let mut out = std::io::stdout().lock();
+    if differences.is_empty() {
+        writeln!(out, "the traces are of the same run")?;
+        return Ok(0);
+    }
+    let width = first.display().to_string().len().max(second.display().to_string().len());
+    for difference in differences {
+        writeln!(out, "{}:", difference.what)?;
+        writeln!(out, "  {:<width$}  {}", first.display().to_string(), difference.first)?;
+        writeln!(out, "  {:<width$}  {}", second.display().to_string(), difference.second)?;
+    }
+    Ok(FINDING)
+}
+
+/// From the command line to a job. Opens nothing but the program and the sockets.
+fn job(arguments: ProgramArgs, deterministic: bool, progress: &Progress) -> anyhow::Result<Job<'_>> {
+    let ProgramArgs { dirs, env, stdin, tcplisten, invoke, program, args } = arguments;
+    let module = std::fs::read(&program)
+        .with_context(|| format!("cannot read the program {}", program.display()))?;
+    let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    let mut sockets = Vec::new();
+    for address in tcplisten {
+        if deterministic {
+            bail!("--tcplisten cannot be used with --deterministic: what a peer sends is up to chance");
+        }
+        let socket = std::net::TcpListener::bind(address);
+        sockets.push(socket.with_context(|| format!("cannot listen on {address}"))?);
+    }
+    Ok(Job {
+        module,
+        invoke,
+        live: LiveConfig {
+            args: std::iter::once(name.clone()).chain(args).collect(),
+            env: env.iter().map(|v| variable(v, deterministic)).collect::<Result<_, _>>()?,
+            preopens: dirs.iter().map(|dir| preopen(dir)).collect(),
+            sockets,
+            stdin: stdin.map_or(Stdin::Inherit, Stdin::File),
+            deterministic,
+            ..LiveConfig::default()
+        },
+        cache: cache(),
+        observer: progress,
+        limits: wrr::format::Limits::default(),
+        name,
+    })
+}
+
+fn preopen(text: &str) -> Preopen {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    Preopen { host: PathBuf::from(host), guest: guest.to_owned() }
+}
+
+fn variable(text: &str, deterministic: bool) -> anyhow::Result<(String, String)> {
+    if let Some((key, value)) = text.split_once('=') {
+        return Ok((key.to_owned(), value.to_owned()));
+    }
+    if deterministic {
+        bail!("--env {text} would take its value from this machine; with --deterministic give --env {text}=VALUE");
+    }
+    let value = std::env::var(text)
+        .with_context(|| format!("cannot take the variable {text} from the environment"))?;
+    Ok((text.to_owned(), value))
+}

@@ -1,0 +1,137 @@
+//! Traces as JSON, for other programs. The field names are part of the interface.
+
+use serde_json::{Map, Value, json};
+use wrr::format::{
+    Errno, Event, HostNote, Input, Manifest, ParamKind, Reply, Tail, TraceReader, filetype_name,
+};
+
+/// An event as one object.
+pub fn event(event: &Event) -> Value {
+    let call = &event.call;
+    let params = call.function.signature().params;
+    let args: Map<String, Value> = params
+        .iter()
+        .zip(&call.args)
+        .map(|(p, &value)| {
+            let value = if p.kind == ParamKind::S64 { json!(value as i64) } else { json!(value) };
+            (p.name.to_owned(), value)
+        })
+        .collect();
+    let mut object = json!({
+        "event": event.index.0,
+        "tick": event.tick.0,
+        "call": call.function.name(),
+        "args": args,
+    });
+    let buffers = |iovs: &[wrr::format::Iovec]| -> Value {
+        iovs.iter().map(|v| json!({"addr": v.addr, "len": v.len})).collect()
+    };
+    match &call.input {
+        Input::None => {}
+        Input::Path(path) => object["path"] = text(path),
+        Input::TwoPaths(first, second) => object["paths"] = json!([text(first), text(second)]),
+        Input::Buffers(iovs) => object["buffers"] = buffers(iovs),
+        Input::Data { iovs, hash } => {
+            object["buffers"] = buffers(iovs);
+            object["hash"] = json!(format!("{hash:016x}"));
+        }
+        Input::Subscriptions(bytes) => object["subscriptions"] = json!(hex(bytes)),
+    }
+    object["errno"] = json!(event.outcome.errno.name());
+    if event.outcome.errno == Errno::success {
+        if let Some(result) = reply(&event.outcome.reply) {
+            object["result"] = result;
+        }
+        if !event.outcome.data.is_empty() {
+            match std::str::from_utf8(&event.outcome.data) {
+                Ok(text) => object["text"] = json!(text),
+                Err(_) => object["hex"] = json!(hex(&event.outcome.data)),
+            }
+        }
+    }
+    object
+}
+
+fn reply(reply: &Reply) -> Option<Value> {
+    Some(match reply {
+        Reply::Nothing => return None,
+        Reply::Number(n) | Reply::Prestat(n) => json!(n),
+        Reply::Wide(n) => json!(n),
+        Reply::Sizes(count, bytes) => json!({"count": count, "bytes": bytes}),
+        Reply::Received(flags) => json!({"flags": flags}),
+        Reply::Fdstat(s) => json!({
+            "filetype": filetype_name(s.filetype), "flags": s.flags,
+            "rights": s.rights, "inheriting": s.inheriting,
+        }),
+        Reply::Filestat(s) => json!({
+            "dev": s.dev, "ino": s.ino, "filetype": filetype_name(s.filetype), "nlink": s.nlink,
+            "size": s.size, "atim": s.atim, "mtim": s.mtim, "ctim": s.ctim,
+        }),
+        Reply::Polled(events) => events
+            .iter()
+            .map(|e| {
+                json!({
+                    "userdata": e.userdata, "errno": e.errno.name(), "kind": e.kind,
+                    "nbytes": e.nbytes, "flags": e.flags,
+                })
+            })
+            .collect(),
+    })
+}
+
+/// Text where it is text, otherwise an object with its bytes.
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({"hex": hex(bytes)}),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Everything that `wrr info` knows.
+pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
+    let Manifest {
+        recorder, name, module, module_bytes, args, env, preopens, sockets, invoke,
+        deterministic, limits,
+    } = reader.manifest();
+    let (complete, damage) = match reader.tail() {
+        Tail::Complete => (true, Value::Null),
+        Tail::CutOff { ignored_bytes } => (false, json!({"ignored_bytes": ignored_bytes})),
+        Tail::Damaged { offset, what } => (false, json!({"offset": offset, "what": what})),
+    };
+    json!({
+        "file_bytes": reader.file_bytes(),
+        "format": reader.version(),
+        "recorder": recorder,
+        "program": name,
+        "module": {"blake3": module.to_string(), "bytes": module_bytes},
+        "args": args,
+        "env": env.iter().map(|(k, v)| json!([k, v])).collect::<Value>(),
+        "directories": preopens,
+        "sockets": sockets,
+        "invoke": invoke,
+        "deterministic": deterministic,
+        "limits": {
+            "memory_bytes_max": limits.memory_bytes_max,
+            "table_elements_max": limits.table_elements_max,
+            "stack_bytes": limits.stack_bytes,
+        },
+        "host": reader.host_note().map(|HostNote { os, arch, started_unix_ns }| {
+            json!({"os": os, "arch": arch, "started_unix_ns": started_unix_ns})
+        }),
+        "complete": complete,
+        "damage": damage,
+        "ending": reader.ending().map(ToString::to_string),
+        "seconds": totals.seconds,
+        "events": totals.events,
+        "calls": totals.calls.iter().map(|(f, n)| (f.name().to_owned(), json!(n))).collect::<Map<_, _>>(),
+        "bytes_in": totals.bytes_in,
+        "bytes_out": totals.bytes_out,
+        "chunks": reader.chunk_totals().iter().map(|(kind, count, stored, raw)| {
+            json!({"kind": kind.to_string(), "count": count, "stored_bytes": stored, "raw_bytes": raw})
+        }).collect::<Value>(),
+    })
+}

@@ -1,0 +1,54 @@
+//! What the user is told when something ends badly.
+
+use std::process::ExitCode;
+use wrr::{Backtrace, End, Ending};
+
+/// Exit code of a negative finding.
+pub const FINDING: i32 = 1;
+/// Exit code of an error.
+pub const ERROR: i32 = 2;
+
+/// Prints an error and gives its exit code. Closed output is quiet.
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    let code = match error.downcast_ref::<wrr::Error>() {
+        Some(wrr::Error::OutputClosed) => return ExitCode::SUCCESS,
+        Some(e) if e.is_finding() => FINDING,
+        _ => ERROR,
+    };
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error}");
+    ExitCode::from(code as u8)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Tells what the exit code of a guest does not, and gives the code.
+pub fn ended(end: &End) -> i32 {
+    match (&end.ending, &end.trap) {
+        (Ending::Trapped { .. }, Some((message, backtrace))) => {
+            eprint!("wrr: trap: {message}\n{}", backtrace_text(backtrace));
+        }
+        (Ending::Trapped { kind }, None) => eprintln!("wrr: trap: {kind}"),
+        (Ending::HostFailed { what }, _) => eprintln!("error: {what}"),
+        (Ending::Exited { .. } | Ending::Returned { .. } | Ending::Interrupted, _) => {}
+    }
+    end.exit_code().unwrap_or(ERROR)
+}
+
+fn backtrace_text(backtrace: &Backtrace) -> String {
+    let mut text = String::from("wasm backtrace:\n");
+    for (i, frame) in backtrace.frames.iter().enumerate() {
+        let name = match &frame.name {
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            None => format!("function {}", frame.function),
+        };
+        let offset = frame.module_offset.map_or_else(|| "?".to_owned(), |o| format!("{o:#x}"));
+        text += &format!("  {i:>3}: {offset:>10}  {name}\n");
+    }
+    text
+}

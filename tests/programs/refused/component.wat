@@ -1,0 +1,3 @@
+;;# refused: component
+;; A component, not a module.
+(component)

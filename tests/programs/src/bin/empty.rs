@@ -1,0 +1,4 @@
+//# stdout:
+//! Does nothing: start-up and exit alone.
+
+fn main() {}

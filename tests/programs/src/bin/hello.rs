@@ -1,0 +1,6 @@
+//# stdout: hello\n
+//! The smallest program with output.
+
+fn main() {
+    println!("hello");
+}

@@ -1,0 +1,15 @@
+;;# trap: unreachable
+;;# stdout: before\n
+;; A start function that traps: the program never gets to `_start`.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "\18\00\00\00\07\00\00\00before\n")
+  (func $before
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8))))
+  (start $start)
+  (func $start
+    (call $before)
+    (unreachable))
+  (func (export "_start")
+    (call $before)))

@@ -1,0 +1,16 @@
+;;# trap: table-out-of-bounds
+;;# stdout: before\n
+;; An indirect call with an index beyond the table.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1 1)
+  (data (i32.const 16) "\18\00\00\00\07\00\00\00before\n")
+  (func $before
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8))))
+  (type $plain (func))
+  (table $table 4 funcref)
+  (func (export "_start")
+    (call $before)
+    (call $inner))
+  (func $inner
+    (call_indirect $table (type $plain) (i32.const 4))))

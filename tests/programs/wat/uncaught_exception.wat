@@ -1,0 +1,15 @@
+;;# trap: uncaught-exception
+;;# stdout: before\n
+;; An exception that nobody catches.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1 1)
+  (data (i32.const 16) "\18\00\00\00\07\00\00\00before\n")
+  (func $before
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8))))
+  (tag $tag (param i32))
+  (func (export "_start")
+    (call $before)
+    (call $inner))
+  (func $inner
+    (throw $tag (i32.const 7))))
