@@ -90,6 +90,8 @@ fn config(limits: &Limits) -> Result<wasmtime::Config, Refusal> {
         .wasm_extended_const(true)
         .wasm_function_references(true)
         .wasm_exceptions(true)
+        // Nothing here is asynchronous, but wasmtime compares the two.
+        .async_stack_size(stack_bytes(limits)?)
         .max_wasm_stack(stack_bytes(limits)?);
     Ok(config)
 }

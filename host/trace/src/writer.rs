@@ -483,3 +483,79 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
     file.write_tail(&ending)?;
     Ok(Saved { events: file.events, file_bytes: file.end })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preview1::Function;
+    use crate::{Errno, Input, Reply};
+
+    fn call(i: u64) -> (Call, Outcome) {
+        let call =
+            Call { function: Function::FdRead, args: [i, 8, 1, 4, 0, 0, 0, 0, 0], input: Input::None };
+        let data = i.to_le_bytes().repeat(40);
+        (call, Outcome { errno: Errno::success, reply: Reply::Nothing, data })
+    }
+
+    fn record(path: &Path, canonical: bool, flush_every: u64) -> Saved {
+        let module: Arc<[u8]> = b"\0asm\x01\0\0\0".repeat(50_000).into();
+        let manifest = Manifest::for_module(&module);
+        let writer =
+            TraceWriter::create(path, &manifest, module, WriterOptions { canonical }).unwrap();
+        for i in 0..10_000 {
+            let (call, outcome) = call(i);
+            writer.append(Tick(i / 3), &call, &outcome).unwrap();
+            if i % flush_every == 1 {
+                writer.flush().unwrap();
+            }
+        }
+        let (saved, error) = writer.finish(Ending::Exited { code: 3 });
+        assert!(error.is_none(), "{error:?}");
+        saved
+    }
+
+    #[test]
+    fn a_canonical_trace_does_not_depend_on_when_it_was_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for (name, flush_every) in [("never", 1 << 40), ("seldom", 3000), ("often", 7)] {
+            let saved = record(&file(name), true, flush_every);
+            assert_eq!(saved.events, 10_000);
+            let bytes = std::fs::read(file(name)).unwrap();
+            assert_eq!(saved.file_bytes, bytes.len() as u64);
+            assert!(bytes == std::fs::read(file("never")).unwrap(), "{name}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_was_flushed_can_be_read_while_the_recording_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.wrr");
+        let module: Arc<[u8]> = Arc::from(&b"\0asm\x01\0\0\0"[..]);
+        let manifest = Manifest::for_module(&module);
+        let writer =
+            TraceWriter::create(&path, &manifest, module, WriterOptions::default()).unwrap();
+        for i in 0..5 {
+            let (call, outcome) = call(i);
+            writer.append(Tick(0), &call, &outcome).unwrap();
+            writer.flush().unwrap();
+            let reader = TraceReader::open(&path).unwrap();
+            assert_eq!(reader.events().unwrap().count() as u64, i + 1);
+            assert_eq!(reader.ending(), None);
+        }
+    }
+
+    #[test]
+    fn events_can_be_read_from_any_number_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.wrr");
+        record(&path, false, 1000);
+        let reader = TraceReader::open(&path).unwrap();
+        for from in [0, 1, 999, 1002, 5000, 9999, 10_000, 20_000] {
+            let mut events = reader.events_from(EventIndex(from)).unwrap();
+            let first = events.next().map(|e| e.unwrap().index.0);
+            assert_eq!(first, (from < 10_000).then_some(from));
+        }
+    }
+}

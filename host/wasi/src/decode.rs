@@ -77,23 +77,19 @@ fn check_places(call: &Call, memory: &[u8]) -> Result<(), Errno> {
     let arg = |i: usize| call.args[i] as u32;
     match call.function {
         Function::RandomGet => {
+            check_place(memory, arg(0), arg(1), 1)?;
             // It must be filled completely, so it cannot be shortened to what one event may hold.
-            if arg(1) as usize > EVENT_DATA_BYTES_MAX {
-                return Err(Errno::inval);
-            }
-            check_place(memory, arg(0), arg(1), 1)
+            if arg(1) as usize > EVENT_DATA_BYTES_MAX { Err(Errno::inval) } else { Ok(()) }
         }
         Function::FdReaddir => check_place(memory, arg(1), arg(2), 1),
         Function::PathReadlink => check_place(memory, arg(3), arg(4), 1),
         Function::FdPrestatDirName => check_place(memory, arg(1), arg(2), 1),
         Function::PollOneoff => {
             // `events` has room for as many events (32 bytes, aligned to 8) as there are subscriptions.
-            let count = arg(2);
-            if count > SUBSCRIPTIONS_MAX {
-                return Err(Errno::inval);
-            }
-            check_place(memory, arg(1), count * 32, 8)?;
-            check_place(memory, arg(0), count * 48, 8)
+            let bytes = |each: u32| arg(2).checked_mul(each).ok_or(Errno::fault);
+            check_place(memory, arg(1), bytes(32)?, 8)?;
+            check_place(memory, arg(0), bytes(48)?, 8)?;
+            if arg(2) > SUBSCRIPTIONS_MAX { Err(Errno::inval) } else { Ok(()) }
         }
         Function::ArgsGet | Function::EnvironGet => check_place(memory, arg(0), 0, 4),
         _ => Ok(()),
@@ -104,10 +100,8 @@ fn input(call: &Call, memory: &[u8]) -> Result<Input, Errno> {
     let arg = |i: usize| call.args[i] as u32;
     let path = |i: usize| {
         let (addr, len) = (arg(i), arg(i + 1));
-        if len > PATH_BYTES_MAX {
-            return Err(Errno::nametoolong);
-        }
-        slice(memory, addr, len).map(<[u8]>::to_vec)
+        let path = slice(memory, addr, len)?;
+        if len > PATH_BYTES_MAX { Err(Errno::nametoolong) } else { Ok(path.to_vec()) }
     };
     Ok(match call.function.signature().input {
         InputKind::None => Input::None,

@@ -1,6 +1,6 @@
 //! What a live guest may see of the world, and opening it.
 
-use super::fs::{Directory, OpenFile};
+use super::fs::{Directory, OpenFile, View};
 use super::sched::Scheduler;
 use super::virtual_world::VirtualWorld;
 use cap_std::ambient_authority;
@@ -116,9 +116,9 @@ pub fn nul_terminated(
 
 /// Opens what the configuration names. Arguments and environment are served by [`super::Live`] itself.
 pub fn context(config: LiveConfig, world: Option<&VirtualWorld>) -> Result<WasiCtx, LiveError> {
-    let inodes = world.map(VirtualWorld::inodes);
+    let view = View::new(world.map(VirtualWorld::inodes));
     let ctx = WasiCtx::new(random_ctx(), clocks_ctx(), Box::new(Scheduler), Table::new());
-    let in_file = |inner| Box::new(OpenFile { inner, inodes: inodes.clone() });
+    let in_file = |inner| Box::new(OpenFile { inner, view: view.clone() });
     ctx.set_stdin(match config.stdin {
         Stdin::Inherit => in_file(inherited_stdin()),
         Stdin::Bytes(bytes) => in_file(Box::new(ReadPipe::new(std::io::Cursor::new(bytes)))),
@@ -145,7 +145,7 @@ pub fn context(config: LiveConfig, world: Option<&VirtualWorld>) -> Result<WasiC
         match cap_std::fs::Dir::open_ambient_dir(&host, ambient_authority()) {
             Ok(dir) => {
                 let dir = Box::new(wasi_common::sync::dir::Dir::from_cap_std(dir));
-                let dir = Box::new(Directory::new(dir, inodes.clone()));
+                let dir = Box::new(Directory::new(dir, view.clone()));
                 ctx.push_preopened_dir(dir, guest).map_err(refused)?;
             }
             Err(source) => return Err(LiveError::Directory { host, guest, source }),

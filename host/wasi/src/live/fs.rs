@@ -7,6 +7,7 @@
 
 use super::virtual_world::Inodes;
 use std::any::Any;
+use std::future::Future;
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,32 +20,69 @@ use wasi_common::{Error, ErrorExt as _, SystemTimeSpec, WasiDir, WasiFile};
 
 type Entities = Box<dyn Iterator<Item = Result<ReaddirEntity, Error>> + Send>;
 
-fn tidy(mut stat: Filestat, inodes: Option<&Inodes>) -> Filestat {
-    for time in [&mut stat.atim, &mut stat.mtim, &mut stat.ctim] {
-        *time = time.filter(|t| *t >= SystemTime::UNIX_EPOCH);
+/// How metadata is shown.
+#[derive(Clone, Default)]
+pub struct View {
+    /// The numbering of files, if metadata is virtual.
+    inodes: Option<Inodes>,
+    /// The number of this very file. It got it when it was opened: once its last name is gone, the host
+    /// may give its inode to another file.
+    number: Option<u64>,
+}
+
+impl View {
+    pub fn new(inodes: Option<Inodes>) -> View {
+        View { inodes, number: None }
     }
-    if let Some(inodes) = inodes {
-        inodes.normalise(&mut stat);
+
+    /// The view of something that was just opened.
+    async fn opened(
+        &self,
+        stat: impl Future<Output = Result<Filestat, Error>>,
+    ) -> Result<View, Error> {
+        let number = match &self.inodes {
+            Some(inodes) => {
+                let stat = stat.await?;
+                Some(inodes.number(stat.device_id, stat.inode))
+            }
+            None => None,
+        };
+        Ok(View { inodes: self.inodes.clone(), number })
     }
-    stat
+
+    /// The metadata of a file found by its name.
+    fn of_named(&self, stat: Filestat) -> Filestat {
+        View::new(self.inodes.clone()).of_own(stat)
+    }
+
+    /// The metadata of what was opened.
+    fn of_own(&self, mut stat: Filestat) -> Filestat {
+        for time in [&mut stat.atim, &mut stat.mtim, &mut stat.ctim] {
+            *time = time.filter(|t| *t >= SystemTime::UNIX_EPOCH);
+        }
+        if let Some(inodes) = &self.inodes {
+            inodes.normalise(&mut stat, self.number);
+        }
+        stat
+    }
 }
 
 /// A directory.
 pub struct Directory {
     inner: Box<dyn WasiDir>,
-    inodes: Option<Inodes>,
+    view: View,
     listing: Mutex<Arc<[ReaddirEntity]>>,
 }
 
 impl Directory {
-    pub fn new(inner: Box<dyn WasiDir>, inodes: Option<Inodes>) -> Directory {
-        Directory { inner, inodes, listing: Mutex::new(Arc::from([])) }
+    pub fn new(inner: Box<dyn WasiDir>, view: View) -> Directory {
+        Directory { inner, view, listing: Mutex::new(Arc::from([])) }
     }
 
     async fn list(&self) -> Result<Arc<[ReaddirEntity]>, Error> {
         let entities = self.inner.readdir(ReaddirCursor::from(0)).await?;
         let mut entities = entities.collect::<Result<Vec<_>, Error>>()?;
-        if let Some(inodes) = &self.inodes {
+        if let Some(inodes) = &self.view.inodes {
             let device = self.inner.get_filestat().await?.device_id;
             // "." and ".." stand first, and sort first only by chance.
             let own = entities.len().min(2);
@@ -59,7 +97,7 @@ impl Directory {
 
     /// What is about to lose a name, if that may be its last one.
     async fn doomed(&self, path: &str) -> Option<(Inodes, u64, u64)> {
-        let inodes = self.inodes.clone()?;
+        let inodes = self.view.inodes.clone()?;
         let stat = self.inner.get_path_filestat(path, false).await.ok()?;
         let last = stat.nlink <= 1 || stat.filetype == FileType::Directory;
         last.then_some((inodes, stat.device_id, stat.inode))
@@ -94,10 +132,15 @@ impl WasiDir for Directory {
     ) -> Result<OpenResult, Error> {
         let opened =
             self.inner.open_file(symlink_follow, path, oflags, read, write, fdflags).await?;
-        let inodes = self.inodes.clone();
         Ok(match opened {
-            OpenResult::File(inner) => OpenResult::File(Box::new(OpenFile { inner, inodes })),
-            OpenResult::Dir(inner) => OpenResult::Dir(Box::new(Directory::new(inner, inodes))),
+            OpenResult::File(inner) => {
+                let view = self.view.opened(inner.get_filestat()).await?;
+                OpenResult::File(Box::new(OpenFile { inner, view }))
+            }
+            OpenResult::Dir(inner) => {
+                let view = self.view.opened(inner.get_filestat()).await?;
+                OpenResult::Dir(Box::new(Directory::new(inner, view)))
+            }
         })
     }
 
@@ -139,11 +182,11 @@ impl WasiDir for Directory {
     }
 
     async fn get_filestat(&self) -> Result<Filestat, Error> {
-        Ok(tidy(self.inner.get_filestat().await?, self.inodes.as_ref()))
+        Ok(self.view.of_own(self.inner.get_filestat().await?))
     }
 
     async fn get_path_filestat(&self, path: &str, follow: bool) -> Result<Filestat, Error> {
-        Ok(tidy(self.inner.get_path_filestat(path, follow).await?, self.inodes.as_ref()))
+        Ok(self.view.of_named(self.inner.get_path_filestat(path, follow).await?))
     }
 
     async fn rename(&self, path: &str, to: &dyn WasiDir, to_path: &str) -> Result<(), Error> {
@@ -177,7 +220,7 @@ impl WasiDir for Directory {
 /// A file that was opened through a [`Directory`], or a standard stream.
 pub struct OpenFile {
     pub inner: Box<dyn WasiFile>,
-    pub inodes: Option<Inodes>,
+    pub view: View,
 }
 
 #[async_trait::async_trait]
@@ -241,7 +284,7 @@ impl WasiFile for OpenFile {
     }
 
     async fn get_filestat(&self) -> Result<Filestat, Error> {
-        Ok(tidy(self.inner.get_filestat().await?, self.inodes.as_ref()))
+        Ok(self.view.of_own(self.inner.get_filestat().await?))
     }
 
     async fn set_filestat_size(&self, size: u64) -> Result<(), Error> {

@@ -141,8 +141,8 @@ impl Inodes {
     }
 
     /// Replaces everything that is the host's by what every host gives.
-    pub fn normalise(&self, stat: &mut Filestat) {
-        stat.inode = self.number(stat.device_id, stat.inode);
+    pub fn normalise(&self, stat: &mut Filestat, number: Option<u64>) {
+        stat.inode = number.unwrap_or_else(|| self.number(stat.device_id, stat.inode));
         stat.device_id = 0;
         stat.atim = None;
         stat.mtim = None;

@@ -1,0 +1,131 @@
+//! Every small guest, in every mode. Dropping a program into `tests/programs` adds its tests.
+
+mod support;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
+use std::process::Output;
+use support::*;
+use wrr::format::{Ending, Function, TraceReader};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for guest in all_guests() {
+        let mut add = |what: &str, test: fn(&Guest)| {
+            let guest = guest.clone();
+            trials.push(Trial::test(format!("{}::{what}", guest.name), move || {
+                test(&guest);
+                Ok::<(), Failed>(())
+            }));
+        };
+        add("runs_as_it_says", runs_as_it_says);
+        add("replays_without_its_world", replays_without_its_world);
+        if !guest.nondeterministic {
+            add("deterministic_recordings_are_the_same_file", deterministic_recordings_are_the_same_file);
+        }
+    }
+    for guest in refused_guests() {
+        trials.push(Trial::test(format!("refused::{}", guest.name), move || {
+            is_refused_with_a_reason(&guest);
+            Ok(())
+        }));
+    }
+    trials.push(Trial::test("every_function_of_preview1_is_exercised", || {
+        every_function_of_preview1_is_exercised();
+        Ok(())
+    }));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+#[track_caller]
+fn check(guest: &Guest, output: &Output) {
+    expect_code(output, guest.expected_code());
+    if let Some(stdout) = &guest.stdout {
+        assert_eq!(text(&output.stdout), text(stdout));
+    }
+}
+
+fn runs_as_it_says(guest: &Guest) {
+    let folder = scratch();
+    check(guest, &run_guest(&["run"], guest, folder.path()));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "`run` leaves nothing behind: {left:?}");
+}
+
+/// Record; then, with the guest's files gone and no input: replay, verify and look at it.
+fn replays_without_its_world(guest: &Guest) {
+    let folder = scratch();
+    let recorded = run_guest(&["record", "-o", "t.wrr"], guest, folder.path());
+    check(guest, &recorded);
+
+    let empty = scratch();
+    std::fs::rename(folder.path().join("t.wrr"), empty.path().join("t.wrr")).unwrap();
+    drop(folder);
+    let replayed = finish(wrr(empty.path()).args(["replay", "t.wrr"]), b"");
+    expect_code(&replayed, guest.expected_code());
+    assert_eq!(text(&replayed.stdout), text(&recorded.stdout));
+    assert_eq!(text(&replayed.stderr), text(&recorded.stderr));
+
+    expect_code(&finish(wrr(empty.path()).args(["verify", "t.wrr"]), b""), 0);
+    let reader = TraceReader::open(&empty.path().join("t.wrr")).unwrap();
+    match (&guest.trap, reader.ending()) {
+        (Some(kind), Some(Ending::Trapped { kind: found })) => assert_eq!(found.name(), kind),
+        (Some(kind), other) => panic!("expected the trap {kind}, the trace says {other:?}"),
+        (None, Some(Ending::Exited { code })) => assert_eq!(*code as i32, guest.exit),
+        (None, Some(Ending::Returned { .. })) => assert!(guest.invoke.is_some()),
+        (None, other) => panic!("expected an exit, the trace says {other:?}"),
+    }
+
+    let lines = finish(wrr(empty.path()).args(["events", "t.wrr"]), b"");
+    expect_code(&lines, 0);
+    let json = finish(wrr(empty.path()).args(["events", "--json", "t.wrr"]), b"");
+    expect_code(&json, 0);
+    let count = reader.events().unwrap().count();
+    assert_eq!(text(&lines.stdout).lines().count(), count);
+    for (i, line) in text(&json.stdout).lines().enumerate() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["event"], i);
+    }
+    let left: Vec<_> = std::fs::read_dir(empty.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "a replay touches nothing: {left:?}");
+}
+
+fn deterministic_recordings_are_the_same_file(guest: &Guest) {
+    let traces = [scratch(), scratch()].map(|folder| {
+        let record = ["record", "--deterministic", "-o", "t.wrr"];
+        let output = run_guest(&record, guest, folder.path());
+        check(guest, &output);
+        let replayed = finish(wrr(folder.path()).args(["replay", "t.wrr"]), b"");
+        expect_code(&replayed, guest.expected_code());
+        assert_eq!(text(&replayed.stdout), text(&output.stdout));
+        std::fs::read(folder.path().join("t.wrr")).unwrap()
+    });
+    assert!(traces[0] == traces[1], "{} and {} bytes", traces[0].len(), traces[1].len());
+}
+
+fn is_refused_with_a_reason(guest: &Guest) {
+    let folder = scratch();
+    let output = run_guest(&["record"], guest, folder.path());
+    expect_code(&output, 2);
+    let message = text(&output.stderr);
+    assert!(message.starts_with("error: "), "{message}");
+    for word in &guest.refused {
+        assert!(message.contains(word), "{word:?} should be in: {message}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "nothing is recorded of a refused module: {left:?}");
+}
+
+fn every_function_of_preview1_is_exercised() {
+    let mut missing: BTreeSet<Function> = Function::ALL.iter().copied().collect();
+    let folder = scratch();
+    for guest in all_guests() {
+        run_guest(&["record", "-o", "t.wrr"], &guest, folder.path());
+        let reader = TraceReader::open(&folder.path().join("t.wrr")).unwrap();
+        for event in reader.events().unwrap() {
+            missing.remove(&event.unwrap().call.function);
+        }
+    }
+    assert!(missing.is_empty(), "no guest calls {missing:?}");
+}
