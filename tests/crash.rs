@@ -41,8 +41,7 @@ fn signal(child: &Child, name: &str) {
 fn a_killed_recording_replays_what_was_seen_before_the_wait() {
     let folder = scratch();
     let guest = guest("stdin_lines");
-    let mut child =
-        spawn(wrr(folder.path()).args(["record", "-o", "t.wrr"]).arg(&guest.module));
+    let mut child = spawn(wrr(folder.path()).args(["record", "-o", "t.wrr"]).arg(&guest.module));
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut seen = String::new();
@@ -54,9 +53,10 @@ fn a_killed_recording_replays_what_was_seen_before_the_wait() {
     let path = folder.path().join("t.wrr");
     let waiting = |path: &Path| -> Option<usize> {
         let reader = TraceReader::open(path).ok()?;
-        let lines = reader.events().ok()?.filter(|e| {
-            e.as_ref().is_ok_and(|e| e.outcome.data == b"second\n")
-        });
+        let lines = reader
+            .events()
+            .ok()?
+            .filter(|e| e.as_ref().is_ok_and(|e| e.outcome.data == b"second\n"));
         Some(lines.count())
     };
     while waiting(&path) != Some(1) {
@@ -183,7 +183,11 @@ fn a_full_disk_stops_the_program_or_not_and_says_what_was_saved() {
 
     if Path::new("/dev/full").exists() {
         let output = shell(folder.path(), &format!("\"$0\" record -o /dev/full {}", big.display()));
-        assert!(text(&output.stderr).contains("No space left on device"), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains("No space left on device"),
+            "{}",
+            text(&output.stderr)
+        );
     }
 }
 

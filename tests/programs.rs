@@ -22,7 +22,10 @@ fn main() {
         add("runs_as_it_says", runs_as_it_says);
         add("replays_without_its_world", replays_without_its_world);
         if !guest.nondeterministic {
-            add("deterministic_recordings_are_the_same_file", deterministic_recordings_are_the_same_file);
+            add(
+                "deterministic_recordings_are_the_same_file",
+                deterministic_recordings_are_the_same_file,
+            );
         }
     }
     for guest in refused_guests() {

@@ -1,1 +1,171 @@
+//! The real programs that `make real` fetches: CPython, ripgrep and an SMT solver, unmodified.
 
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+use support::*;
+use wrr::format::{Function, TraceReader};
+
+fn program(path: &str) -> PathBuf {
+    let path = root().join("real").join(path);
+    assert!(path.exists(), "{} is missing; `make real` fetches it", path.display());
+    path
+}
+
+fn python() -> PathBuf {
+    program("python/python.wasm")
+}
+
+/// Records in `world`, then replays and verifies in an empty directory after `world` is gone.
+#[track_caller]
+fn record_and_replay(
+    world: tempfile::TempDir,
+    arguments: &[&str],
+    stdin: &[u8],
+    code: i32,
+) -> (Output, TraceReader, tempfile::TempDir) {
+    let empty = scratch();
+    let trace = empty.path().join("t.wrr");
+    let mut record = wrr(world.path());
+    record.arg("record").arg("-o").arg(&trace).args(arguments);
+    let recorded = finish(&mut record, stdin);
+    expect_code(&recorded, code);
+    drop(world);
+    let replayed = finish(wrr(empty.path()).args(["replay", "t.wrr"]), b"");
+    expect_code(&replayed, code);
+    assert!(replayed.stdout == recorded.stdout, "{}", text(&replayed.stdout));
+    assert!(replayed.stderr == recorded.stderr, "{}", text(&replayed.stderr));
+    expect_code(&finish(wrr(empty.path()).args(["verify", "t.wrr"]), b""), 0);
+    let reader = TraceReader::open(&trace).unwrap();
+    (recorded, reader, empty)
+}
+
+/// A folder with the fixture as `work` and the scripts as `scripts`.
+fn world() -> tempfile::TempDir {
+    let world = scratch();
+    copy_tree(&root().join("tests/programs/fixture"), &world.path().join("work"));
+    copy_tree(&root().join("tests/programs/python"), &world.path().join("scripts"));
+    world
+}
+
+const EVERYTHING: &[&str] =
+    &["--dir", "work::/work", "--dir", "scripts::/scripts", "--env", "GREETING=hello"];
+
+fn everything(options: &[&str]) -> Vec<String> {
+    let python = python();
+    let program = [python.to_str().unwrap(), "/scripts/everything.py", "one", "two"];
+    [options, EVERYTHING, &program].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn borrowed(strings: &[String]) -> Vec<&str> {
+    strings.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn cpython_with_files_environment_clock_randomness_and_input() {
+    let arguments = everything(&[]);
+    let (recorded, reader, _empty) =
+        record_and_replay(world(), &borrowed(&arguments), b"one line\nanother line\n", 7);
+    let out = text(&recorded.stdout);
+    for word in ["'GREETING': 'hello'", "/work/hello.txt", "another line", "urandom:", "uuid:"] {
+        assert!(out.contains(word), "{word} should be in: {out}");
+    }
+    let mut called: Vec<Function> =
+        reader.events().unwrap().map(|e| e.unwrap().call.function).collect();
+    called.sort();
+    called.dedup();
+    for function in
+        [Function::RandomGet, Function::ClockTimeGet, Function::PathOpen, Function::FdReaddir]
+    {
+        assert!(called.contains(&function), "{function:?}");
+    }
+}
+
+#[test]
+fn cpython_recorded_twice_deterministically_is_the_same_file() {
+    let arguments = everything(&["--deterministic"]);
+    let traces = [(), ()].map(|()| {
+        let world = world();
+        let mut record = wrr(world.path());
+        record.args(["record", "-o", "t.wrr"]).args(&arguments);
+        expect_code(&finish(&mut record, b"one line\nanother line\n"), 7);
+        std::fs::read(world.path().join("t.wrr")).unwrap()
+    });
+    assert!(traces[0] == traces[1]);
+}
+
+#[test]
+fn cpython_that_computes_and_fails() {
+    let script = "import json, re, random, decimal\n\
+        data = {str(i): [random.random() for _ in range(20)] for i in range(300)}\n\
+        assert json.loads(json.dumps(data)) == data\n\
+        print(len(re.findall(r'\\d+', json.dumps(data))), decimal.Decimal(2).sqrt())\n\
+        raise ValueError(random.randrange(10**12))\n";
+    let python = python();
+    let arguments = [python.to_str().unwrap(), "-c", script];
+    let (recorded, ..) = record_and_replay(scratch(), &arguments, b"", 1);
+    assert!(text(&recorded.stderr).contains("ValueError"));
+}
+
+#[test]
+fn cpython_killed_at_any_moment_replays_a_beginning_of_its_output() {
+    let script = "import time, sys\n\
+        for i in range(10**9):\n    print(i, time.time(), flush=True)\n";
+    let python = python();
+    let mut longest = 0;
+    for ms in [30, 120, 250, 500] {
+        let folder = scratch();
+        let mut record = wrr(folder.path());
+        record.args(["record", "-o", "t.wrr"]).arg(&python).args(["-c", script]);
+        record.stdout(std::fs::File::create(folder.path().join("out")).unwrap());
+        let mut child = record.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = std::fs::read(folder.path().join("out")).unwrap();
+        let replayed = finish(wrr(folder.path()).args(["replay", "t.wrr"]), b"");
+        match replayed.status.code() {
+            Some(0) => assert!(text(&replayed.stderr).contains("incomplete")),
+            Some(2) => assert!(text(&replayed.stderr).contains("nothing to replay")),
+            other => panic!("{other:?}: {}", text(&replayed.stderr)),
+        }
+        assert!(seen.starts_with(&replayed.stdout), "{ms} ms");
+        longest = longest.max(replayed.stdout.len());
+    }
+    assert!(longest > 1000, "{longest}");
+}
+
+#[test]
+fn ripgrep_searches_a_folder() {
+    let world = scratch();
+    copy_tree(&root().join("host"), &world.path().join("host"));
+    let rg = program("rg/bin/rg.wasm");
+    let rg = rg.to_str().unwrap();
+    let arguments = ["--dir", ".", rg, "--sort", "path", "-n", "fn main|pub struct", "host"];
+    let (recorded, ..) = record_and_replay(world, &arguments, b"", 0);
+    assert!(text(&recorded.stdout).contains("host/cli/src/main.rs"));
+    // Nothing found is exit code 1, which is the program's own.
+    let world = scratch();
+    std::fs::write(world.path().join("file"), "text").unwrap();
+    record_and_replay(world, &["--dir", ".", rg, "absent", "file"], b"", 1);
+}
+
+#[test]
+fn boolector_solves() {
+    let world = scratch();
+    let problem = "(set-logic QF_BV)\n(set-option :produce-models true)\n\
+        (declare-fun a () (_ BitVec 24))\n(declare-fun b () (_ BitVec 24))\n\
+        (assert (= (bvmul a b) #x0fffff))\n(assert (bvugt a #x000001))\n(assert (bvugt b #x000001))\n\
+        (assert (bvult a b))\n(check-sat)\n(get-value (a b))\n";
+    std::fs::write(world.path().join("problem.smt2"), problem).unwrap();
+    let boolector = program("boolector/boolector.wasm");
+    let arguments = ["--dir", ".", boolector.to_str().unwrap(), "problem.smt2"];
+    let folder: &Path = world.path();
+    let plain = finish(wrr(folder).arg("run").args(arguments), b"");
+    let code = plain.status.code().unwrap();
+    let (recorded, ..) = record_and_replay(world, &arguments, b"", code);
+    assert_eq!(text(&recorded.stdout), text(&plain.stdout));
+    assert!(text(&recorded.stdout).starts_with("sat"), "{}", text(&recorded.stdout));
+}

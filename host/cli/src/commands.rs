@@ -1,9 +1,9 @@
 //! What each command does.
 
 use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
+use crate::json;
 use crate::progress::{Progress, Spinner};
 use crate::report::{self, FINDING};
-use crate::json;
 use anyhow::{Context as _, bail};
 use indicatif::HumanBytes;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use wrr::format::{EventIndex, Function, Tail, TraceReader};
 use wrr::{
-    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, ReplayOutput, Stdin,
+    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, ReplayOutput, Replayed, Stdin,
     Trace,
 };
 
@@ -51,7 +51,8 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
         Some(path) => path,
         None => {
             let stem = program.program.file_stem();
-            let stem = stem.with_context(|| format!("{} has no name", program.program.display()))?;
+            let stem =
+                stem.with_context(|| format!("{} has no name", program.program.display()))?;
             PathBuf::from(stem).with_extension("wrr")
         }
     };
@@ -75,13 +76,17 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
     };
     let recorded = wrr::record(job(program, deterministic, &progress)?, &path, options)?;
     print_results(&recorded.end.ending)?;
-    if let Some((saved, error)) = recorded.not_saved {
-        eprintln!(
-            "error: {error}; saved are the first {} of {} events, which can be replayed",
-            saved.events, recorded.events
-        );
-    }
-    Ok(report::ended(&recorded.end))
+    let code = report::ended(&recorded.end);
+    let Some((saved, error)) = recorded.not_saved else { return Ok(code) };
+    eprintln!(
+        "error: {error}; saved are the first {} of {} events, which can be replayed",
+        saved.events, recorded.events
+    );
+    // Who lets the program go on wants its exit code; others must not take this for a recording.
+    Ok(match on_trace_error {
+        OnTraceError::Stop => report::ERROR,
+        OnTraceError::Continue => code,
+    })
 }
 
 /// The results of an invoked export, a line each.
@@ -150,8 +155,8 @@ pub struct Totals {
     pub bytes_out: u64,
     /// How long the recording took, if the trace says.
     pub seconds: Option<f64>,
-    /// What stopped the counting.
-    damage: Option<String>,
+    /// The first thing that is wrong with the file.
+    pub damage: Option<String>,
 }
 
 fn totals(reader: &TraceReader) -> anyhow::Result<Totals> {
@@ -167,9 +172,18 @@ fn totals(reader: &TraceReader) -> anyhow::Result<Totals> {
         totals.events += 1;
         *totals.calls.entry(event.call.function).or_default() += 1;
         totals.bytes_in += event.outcome.data.len() as u64;
-        totals.bytes_out += event.call.bytes_out();
+        totals.bytes_out += event.bytes_out();
     }
-    let stamps = reader.time_stamps().unwrap_or_default();
+    let stamps = reader.time_stamps().unwrap_or_else(|error| {
+        totals.damage.get_or_insert(error.to_string());
+        Vec::new()
+    });
+    if let Err(error @ wrr::TraceError::Damaged { .. }) = reader.module() {
+        totals.damage.get_or_insert(error.to_string());
+    }
+    if let Tail::Damaged { offset, what } = reader.tail() {
+        totals.damage.get_or_insert(format!("damaged at byte {offset}: {what}"));
+    }
     totals.seconds = stamps.last().map(|stamp| stamp.elapsed_ns as f64 / 1e9);
     Ok(totals)
 }
@@ -180,7 +194,7 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{}", serde_json::to_string_pretty(&json::info(&reader, &totals))?)?;
-        return Ok(0);
+        return Ok(if totals.damage.is_some() { FINDING } else { 0 });
     }
     let manifest = reader.manifest();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<12} {text}");
@@ -246,11 +260,7 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
         let (stored, raw) = (HumanBytes(stored), HumanBytes(raw));
         line("chunks", format!("{count:>10} {kind}, {stored} ({raw} before compression)"))?;
     }
-    let damage = match reader.tail() {
-        Tail::Damaged { offset, what } => Some(format!("at byte {offset}: {what}")),
-        _ => totals.damage,
-    };
-    if let Some(damage) = damage {
+    if let Some(damage) = totals.damage {
         line("DAMAGED", damage)?;
         return Ok(FINDING);
     }
@@ -279,7 +289,7 @@ fn events(file: &Path, from: u64, to: Option<u64>, as_json: bool) -> anyhow::Res
     }
     out.flush()?;
     if let Tail::Damaged { offset, what } = reader.tail() {
-        bail!("{}: damaged at byte {offset}: {what}; the events before it are listed", file.display());
+        bail!("{}: damaged at byte {offset}: {what}; what can be read is listed", file.display());
     }
     Ok(0)
 }
@@ -302,7 +312,11 @@ fn diff(first: &Path, second: &Path) -> anyhow::Result<i32> {
 }
 
 /// From the command line to a job. Opens nothing but the program and the sockets.
-fn job(arguments: ProgramArgs, deterministic: bool, progress: &Progress) -> anyhow::Result<Job<'_>> {
+fn job(
+    arguments: ProgramArgs,
+    deterministic: bool,
+    progress: &Progress,
+) -> anyhow::Result<Job<'_>> {
     let ProgramArgs { dirs, env, stdin, tcplisten, invoke, program, args } = arguments;
     let module = std::fs::read(&program)
         .with_context(|| format!("cannot read the program {}", program.display()))?;
@@ -310,7 +324,9 @@ fn job(arguments: ProgramArgs, deterministic: bool, progress: &Progress) -> anyh
     let mut sockets = Vec::new();
     for address in tcplisten {
         if deterministic {
-            bail!("--tcplisten cannot be used with --deterministic: what a peer sends is up to chance");
+            bail!(
+                "--tcplisten cannot be used with --deterministic: what a peer sends is up to chance"
+            );
         }
         let socket = std::net::TcpListener::bind(address);
         sockets.push(socket.with_context(|| format!("cannot listen on {address}"))?);
@@ -344,7 +360,9 @@ fn variable(text: &str, deterministic: bool) -> anyhow::Result<(String, String)>
         return Ok((key.to_owned(), value.to_owned()));
     }
     if deterministic {
-        bail!("--env {text} would take its value from this machine; with --deterministic give --env {text}=VALUE");
+        bail!(
+            "--env {text} would take its value from this machine; with --deterministic give --env {text}=VALUE"
+        );
     }
     let value = std::env::var(text)
         .with_context(|| format!("cannot take the variable {text} from the environment"))?;

@@ -94,13 +94,21 @@ fn hex(bytes: &[u8]) -> String {
 /// Everything that `wrr info` knows.
 pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
     let Manifest {
-        recorder, name, module, module_bytes, args, env, preopens, sockets, invoke,
-        deterministic, limits,
+        recorder,
+        name,
+        module,
+        module_bytes,
+        args,
+        env,
+        preopens,
+        sockets,
+        invoke,
+        deterministic,
+        limits,
     } = reader.manifest();
-    let (complete, damage) = match reader.tail() {
-        Tail::Complete => (true, Value::Null),
-        Tail::CutOff { ignored_bytes } => (false, json!({"ignored_bytes": ignored_bytes})),
-        Tail::Damaged { offset, what } => (false, json!({"offset": offset, "what": what})),
+    let ignored_bytes = match reader.tail() {
+        Tail::CutOff { ignored_bytes } => *ignored_bytes,
+        Tail::Complete | Tail::Damaged { .. } => 0,
     };
     json!({
         "file_bytes": reader.file_bytes(),
@@ -122,8 +130,9 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
         "host": reader.host_note().map(|HostNote { os, arch, started_unix_ns }| {
             json!({"os": os, "arch": arch, "started_unix_ns": started_unix_ns})
         }),
-        "complete": complete,
-        "damage": damage,
+        "complete": *reader.tail() == Tail::Complete,
+        "ignored_bytes": ignored_bytes,
+        "damage": totals.damage,
         "ending": reader.ending().map(ToString::to_string),
         "seconds": totals.seconds,
         "events": totals.events,

@@ -18,7 +18,12 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error}");
+    // Our own errors say their cause themselves.
+    if error.is::<wrr::Error>() || error.is::<wrr::TraceError>() {
+        eprintln!("error: {error}");
+    } else {
+        eprintln!("error: {error:#}");
+    }
     ExitCode::from(code as u8)
 }
 

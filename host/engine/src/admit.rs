@@ -11,7 +11,9 @@ pub const PREVIEW1: &str = "wasi_snapshot_preview1";
 #[non_exhaustive]
 pub enum Refusal {
     /// Neither a binary module nor text.
-    #[error("not a WebAssembly module: it starts with \"{found}\"; give a .wasm file, or .wat text")]
+    #[error(
+        "not a WebAssembly module: it starts with \"{found}\"; give a .wasm file, or .wat text"
+    )]
     NotAModule {
         /// The first bytes, escaped.
         found: String,
@@ -104,11 +106,7 @@ const REFUSED: &[(WasmFeatures, &str, &str)] = &[
         "shared-everything threads",
         "; rebuild it without threads",
     ),
-    (
-        WasmFeatures::CUSTOM_PAGE_SIZES,
-        "custom page sizes",
-        "; rebuild it with 64 KiB wasm pages",
-    ),
+    (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes", "; rebuild it with 64 KiB wasm pages"),
     (
         WasmFeatures::WIDE_ARITHMETIC,
         "wide arithmetic",

@@ -56,7 +56,10 @@ impl CodeCache {
                     .and_then(|f| f.set_modified(SystemTime::now()));
             }
             None => {
-                tracing::debug!("the cache entry {} is damaged; it is built again", entry.display());
+                tracing::debug!(
+                    "the cache entry {} is damaged; it is built again",
+                    entry.display()
+                );
                 let _ = std::fs::remove_dir_all(&entry);
             }
         }

@@ -127,9 +127,9 @@ impl Program {
                      functions with --invoke NAME ({})",
                     callable()
                 ))),
-                Some(ty) if ty.params().len() + ty.results().len() > 0 => {
-                    Err(Refusal::Entry(format!("_start has type {ty}, a command's takes and gives nothing")))
-                }
+                Some(ty) if ty.params().len() + ty.results().len() > 0 => Err(Refusal::Entry(
+                    format!("_start has type {ty}, a command's takes and gives nothing"),
+                )),
                 Some(_) => Ok(Vec::new()),
             },
             Entry::Export { name, args } => {
@@ -224,7 +224,10 @@ fn ended_by(error: wasmtime::Error, events: u64) -> Result<Ended, Refusal> {
         return trapped(kind(*trap), message.trim_start_matches("wasm trap: ").to_owned());
     }
     if error.is::<wasmtime::ThrownException>() {
-        return trapped(TrapKind::UncaughtException, "an exception that nothing catches".to_owned());
+        return trapped(
+            TrapKind::UncaughtException,
+            "an exception that nothing catches".to_owned(),
+        );
     }
     let what = format!("{error:#}");
     if events == 0 && frames.frames.is_empty() {

@@ -75,8 +75,18 @@ fn describe(a: Option<&Event>, b: Option<&Event>) -> (String, String) {
             second += &shown(&b.outcome.data);
         } else {
             // Addresses, results that the line leaves out.
-            first += &format!("; args {:x?} input {:?} {:?}", a.call.args(), a.call.input, a.outcome.reply);
-            second += &format!("; args {:x?} input {:?} {:?}", b.call.args(), b.call.input, b.outcome.reply);
+            first += &format!(
+                "; args {:x?} input {:?} {:?}",
+                a.call.args(),
+                a.call.input,
+                a.outcome.reply
+            );
+            second += &format!(
+                "; args {:x?} input {:?} {:?}",
+                b.call.args(),
+                b.call.input,
+                b.outcome.reply
+            );
         }
     }
     (first, second)

@@ -104,9 +104,8 @@ fn prepare(job: &mut Job<'_>) -> Result<(Program, Entry), Error> {
 pub fn run(mut job: Job<'_>) -> Result<End, Error> {
     let (program, entry) = prepare(&mut job)?;
     let host = Host::new(Live::new(job.live)?);
-    let (ended, _) = program
-        .run(&entry, host)
-        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
+    let (ended, _) =
+        program.run(&entry, host).map_err(|refusal| Error::Refused { name: job.name, refusal })?;
     Ok(live_end(ended).0)
 }
 
@@ -150,9 +149,8 @@ pub fn record(
         on_start(Interrupt(writer.interrupter()));
     }
     let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
-    let (ended, mut host) = program
-        .run(&entry, host)
-        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
+    let (ended, mut host) =
+        program.run(&entry, host).map_err(|refusal| Error::Refused { name: job.name, refusal })?;
     let (end, stop) = live_end(ended);
     let not_saved = match host.finish(&end.ending) {
         Ok(()) => None,

@@ -218,8 +218,9 @@ pub fn decode(header: &ChunkHeader, stored: Vec<u8>) -> Result<Vec<u8>, String> 
         Encoding::Zstd => {
             // `decompress` stops with an error at this capacity, whatever the frame expands to.
             let capacity = header.raw_bytes as usize;
-            let raw = zstd::bulk::decompress(&stored, capacity)
-                .map_err(|e| format!("chunk {kind} does not decompress to {capacity} bytes: {e}"))?;
+            let raw = zstd::bulk::decompress(&stored, capacity).map_err(|e| {
+                format!("chunk {kind} does not decompress to {capacity} bytes: {e}")
+            })?;
             if raw.len() == capacity {
                 Ok(raw)
             } else {

@@ -121,13 +121,15 @@ impl BatchEncoder {
     /// data is at most [`EVENT_DATA_BYTES_MAX`].
     pub fn push(&mut self, tick: Tick, call: &Call, outcome: &Outcome) {
         assert!(tick >= self.last_tick, "events are recorded in order");
-        assert!(outcome.data.len() <= EVENT_DATA_BYTES_MAX, "the live host bounds what it delivers");
+        assert!(
+            outcome.data.len() <= EVENT_DATA_BYTES_MAX,
+            "the live host bounds what it delivers"
+        );
         let last = &mut self.memory.calls[call.function as usize];
         let repeat = last.as_ref() == Some(call);
         let failed = outcome.errno != Errno::success;
-        let head = call.function as u8
-            | if repeat { REPEAT } else { 0 }
-            | if failed { FAILED } else { 0 };
+        let head =
+            call.function as u8 | if repeat { REPEAT } else { 0 } | if failed { FAILED } else { 0 };
         self.body.push(head);
         put_varint(&mut self.body, tick.0 - self.last_tick.0);
         if !repeat {
@@ -292,7 +294,9 @@ impl Cursor {
     fn bytes(&mut self) -> Result<Vec<u8>, String> {
         let len = self.number::<usize>("a length")?;
         if len > EVENT_DATA_BYTES_MAX {
-            return Err(format!("{len} bytes of data in one event, the most is {EVENT_DATA_BYTES_MAX}"));
+            return Err(format!(
+                "{len} bytes of data in one event, the most is {EVENT_DATA_BYTES_MAX}"
+            ));
         }
         Ok(self.take(len)?.to_vec())
     }
@@ -395,6 +399,12 @@ impl BatchDecoder {
             self.memory.calls[usize::from(number)] = Some(call.clone());
             call
         };
+        if head & FAILED == 0
+            && call.input == Input::None
+            && function.signature().input != InputKind::None
+        {
+            return Err("succeeded without its input".to_owned());
+        }
         let outcome = if head & FAILED != 0 {
             let errno = self.cursor.errno()?;
             if errno == Errno::success {
@@ -536,7 +546,9 @@ mod tests {
 
     fn outcome(kind: ReplyKind) -> BoxedStrategy<Outcome> {
         let reply = match kind {
-            ReplyKind::Nothing | ReplyKind::Strings | ReplyKind::Bytes => Just(Reply::Nothing).boxed(),
+            ReplyKind::Nothing | ReplyKind::Strings | ReplyKind::Bytes => {
+                Just(Reply::Nothing).boxed()
+            }
             ReplyKind::Number => any::<u32>().prop_map(Reply::Number).boxed(),
             ReplyKind::Prestat => any::<u32>().prop_map(Reply::Prestat).boxed(),
             ReplyKind::Wide | ReplyKind::Time => any::<u64>().prop_map(Reply::Wide).boxed(),
@@ -593,7 +605,12 @@ mod tests {
                 args
             });
             (args, input(signature.input), outcome(signature.reply)).prop_map(
-                move |(args, input, outcome)| (Call { function, args, input }, outcome),
+                move |(args, input, outcome)| {
+                    // Without its input a call can only fail.
+                    let absent = input == Input::None && signature.input != InputKind::None;
+                    let outcome = if absent { Outcome::failed(Errno::fault) } else { outcome };
+                    (Call { function, args, input }, outcome)
+                },
             )
         })
     }

@@ -1,8 +1,6 @@
 //! Events: one host call each, with what the guest passed in and what it got.
 
-use crate::preview1::{
-    Errno, Function, PARAMS_MAX, Param, ParamKind, ReplyKind, filetype_name,
-};
+use crate::preview1::{Errno, Function, PARAMS_MAX, Param, ParamKind, ReplyKind, filetype_name};
 use std::fmt::{self, Write as _};
 
 /// The number of an event in its trace, from 0.
@@ -192,15 +190,6 @@ impl Call {
     pub fn args(&self) -> &[u64] {
         &self.args[..self.function.signature().params.len()]
     }
-
-    /// The bytes that the call passes out of the guest, if it is one that writes.
-    #[must_use]
-    pub fn bytes_out(&self) -> u64 {
-        match &self.input {
-            Input::Data { iovs, .. } => iovs.iter().map(|v| u64::from(v.len)).sum(),
-            _ => 0,
-        }
-    }
 }
 
 /// Shows at most this many bytes of data in a line.
@@ -347,6 +336,15 @@ impl fmt::Display for Shown<'_> {
 }
 
 impl Event {
+    /// The bytes that the host took from the guest: what was written or sent.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        match (&self.call.input, &self.outcome.reply) {
+            (Input::Data { .. }, Reply::Number(count)) => u64::from(*count),
+            _ => 0,
+        }
+    }
+
     /// The results as text, without the call.
     #[must_use]
     pub fn outcome_text(&self) -> String {

@@ -171,6 +171,9 @@ impl std::fmt::Display for Value {
         match *self {
             Value::I32(v) => write!(f, "{v}"),
             Value::I64(v) => write!(f, "{v}"),
+            // A NaN's payload is part of the result.
+            Value::F32(bits) if f32::from_bits(bits).is_nan() => write!(f, "NaN({bits:#010x})"),
+            Value::F64(bits) if f64::from_bits(bits).is_nan() => write!(f, "NaN({bits:#018x})"),
             Value::F32(bits) => write!(f, "{:?}", f32::from_bits(bits)),
             Value::F64(bits) => write!(f, "{:?}", f64::from_bits(bits)),
         }

@@ -132,6 +132,10 @@ impl TraceReader {
             );
             return Err(source.damaged(manifest_at, what));
         }
+        let tail = match out_of_order(&chunks) {
+            Some((offset, what)) => Tail::Damaged { offset, what },
+            None => tail,
+        };
         let mut reader = TraceReader {
             source: Arc::new(source),
             file_bytes,
@@ -183,7 +187,9 @@ impl TraceReader {
         let found = self
             .chunks
             .iter()
-            .filter(|(at, h)| *at < offset && !matches!(h.kind, ChunkKind::INDEX | ChunkKind::FOOTER))
+            .filter(|(at, h)| {
+                *at < offset && !matches!(h.kind, ChunkKind::INDEX | ChunkKind::FOOTER)
+            })
             .map(|(at, h)| (*at, h.kind.0));
         if !named.eq(found) {
             return Err(self.damaged(offset, "the index does not name the chunks before it".into()));
@@ -193,9 +199,8 @@ impl TraceReader {
 
     fn check_footer(&self, offset: u64, header: &ChunkHeader) -> Result<(), TraceError> {
         let payload = self.payload(offset, header)?;
-        let index_at = self.chunks.iter().rev().find(|(at, h)| {
-            *at < offset && h.kind == ChunkKind::INDEX
-        });
+        let index_at =
+            self.chunks.iter().rev().find(|(at, h)| *at < offset && h.kind == ChunkKind::INDEX);
         let expected = index_at.map(|(at, _)| at.to_le_bytes());
         if expected.as_ref().map(|e| &e[..]) != Some(&payload[..]) {
             return Err(self.damaged(offset, "the footer does not point to the index".into()));
@@ -330,10 +335,11 @@ impl TraceReader {
         let mut stamps = Vec::new();
         for (offset, header) in self.of_kind(ChunkKind::TIMES) {
             let pairs: Vec<(u64, u64)> = self.decode_chunk(*offset, header)?;
-            stamps.extend(pairs.into_iter().map(|(event, elapsed_ns)| TimeStamp {
-                event: EventIndex(event),
-                elapsed_ns,
-            }));
+            stamps.extend(
+                pairs
+                    .into_iter()
+                    .map(|(event, elapsed_ns)| TimeStamp { event: EventIndex(event), elapsed_ns }),
+            );
         }
         Ok(stamps)
     }
@@ -393,6 +399,36 @@ impl TraceReader {
     fn damaged(&self, offset: u64, what: String) -> TraceError {
         self.source.damaged(offset, what)
     }
+}
+
+/// The first chunk that must not stand where it does.
+fn out_of_order(chunks: &[(u64, ChunkHeader)]) -> Option<(u64, String)> {
+    let kind_at = |i: usize| chunks[i].1.kind;
+    let rank = |kind: ChunkKind| match kind {
+        ChunkKind::MANIFEST => Some(0),
+        ChunkKind::MODULE => Some(1),
+        ChunkKind::EVENTS => Some(2),
+        ChunkKind::ENDING => Some(3),
+        ChunkKind::INDEX => Some(4),
+        ChunkKind::FOOTER => Some(5),
+        _ => None,
+    };
+    let mut last = (None, ChunkKind::MANIFEST);
+    for (i, (offset, header)) in chunks.iter().enumerate() {
+        let kind = header.kind;
+        let Some(own) = rank(kind) else {
+            if i > 0 && kind_at(i - 1) == ChunkKind::FOOTER {
+                return Some((*offset, format!("chunk {kind} after the footer")));
+            }
+            continue;
+        };
+        let may_repeat = matches!(kind, ChunkKind::MODULE | ChunkKind::EVENTS);
+        if last.0.is_some_and(|last| own < last || (own == last && !may_repeat)) {
+            return Some((*offset, format!("chunk {kind} after chunk {}", last.1)));
+        }
+        last = (Some(own), kind);
+    }
+    None
 }
 
 /// Iterates over the events of a trace.

@@ -189,6 +189,10 @@ impl TraceWriter {
         if let Some(error) = &state.failed {
             return Err(error.again());
         }
+        if state.closing.is_some() {
+            // Interrupted: the trace ends with what was there by then.
+            return Ok(());
+        }
         state.encoder.push(tick, call, outcome);
         if state.encoder.len_bytes() >= BATCH_BYTES {
             self.shared.seal(&mut state);
@@ -210,7 +214,8 @@ impl TraceWriter {
             if let Some(error) = &state.failed {
                 return Err(error.again());
             }
-            if state.done || (state.encoder.is_empty() && state.queue.is_empty() && !state.writing) {
+            if state.done || (state.encoder.is_empty() && state.queue.is_empty() && !state.writing)
+            {
                 return Ok(());
             }
             state.flush_wanted = true;
@@ -242,8 +247,7 @@ impl TraceWriter {
             state.sealed_early
         };
         let thread = self.thread.take().expect("only `finish` takes it, and consumes the writer");
-        let (saved, error) =
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (saved, error) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if error.is_none() && self.options.canonical && early {
             return match make_canonical(&self.path) {
                 Ok(saved) => (saved, None),
@@ -295,7 +299,8 @@ fn write_batches(
                 return file.write_tail(&ending);
             }
             // While nothing comes in, this wakes 40 times a second; measured below 0.1 % of a core.
-            let wait = FLUSH_INTERVAL.saturating_sub(last_seal.elapsed()).max(Duration::from_millis(1));
+            let wait =
+                FLUSH_INTERVAL.saturating_sub(last_seal.elapsed()).max(Duration::from_millis(1));
             let wait = if state.encoder.is_empty() { FLUSH_INTERVAL } else { wait };
             drop(shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
             continue;
@@ -382,9 +387,9 @@ impl ChunkFile {
         if let Some(note) = note {
             self.write_chunk(ChunkKind::HOST, &to_bytes(note), 0, 0)?;
         }
-        module.chunks(MODULE_PIECE_BYTES).try_for_each(|piece| {
-            self.write_chunk(ChunkKind::MODULE, piece, 0, 0)
-        })
+        module
+            .chunks(MODULE_PIECE_BYTES)
+            .try_for_each(|piece| self.write_chunk(ChunkKind::MODULE, piece, 0, 0))
     }
 
     fn write_events(&mut self, batch: &Batch) -> Result<(), TraceError> {
@@ -488,11 +493,11 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
 mod tests {
     use super::*;
     use crate::preview1::Function;
-    use crate::{Errno, Input, Reply};
+    use crate::{Errno, Input, Iovec, Reply};
 
     fn call(i: u64) -> (Call, Outcome) {
-        let call =
-            Call { function: Function::FdRead, args: [i, 8, 1, 4, 0, 0, 0, 0, 0], input: Input::None };
+        let input = Input::Buffers(vec![Iovec { addr: 64, len: 320 }]);
+        let call = Call { function: Function::FdRead, args: [i, 8, 1, 4, 0, 0, 0, 0, 0], input };
         let data = i.to_le_bytes().repeat(40);
         (call, Outcome { errno: Errno::success, reply: Reply::Nothing, data })
     }
@@ -525,7 +530,11 @@ mod tests {
             assert_eq!(saved.file_bytes, bytes.len() as u64);
             assert!(bytes == std::fs::read(file("never")).unwrap(), "{name}");
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary file is left");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "no temporary file is left"
+        );
     }
 
     #[test]

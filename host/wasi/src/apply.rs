@@ -107,7 +107,8 @@ pub fn apply(call: &Call, outcome: &Outcome, memory: &mut [u8]) {
         }
         Reply::Filestat(s) => {
             let mut bytes = [0; 64];
-            let fields = [s.dev, s.ino, u64::from(s.filetype), s.nlink, s.size, s.atim, s.mtim, s.ctim];
+            let fields =
+                [s.dev, s.ino, u64::from(s.filetype), s.nlink, s.size, s.atim, s.mtim, s.ctim];
             for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
                 place.copy_from_slice(&field.to_le_bytes());
             }

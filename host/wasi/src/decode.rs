@@ -7,8 +7,8 @@
 
 use crate::memory::{check_place, iovecs, slice};
 use wrr_trace::{
-    Call, EVENT_DATA_BYTES_MAX, Errno, Function, Input, InputKind, PARAMS_MAX, ParamKind, ReplyKind,
-    hash_output,
+    Call, EVENT_DATA_BYTES_MAX, Errno, Function, Input, InputKind, PARAMS_MAX, ParamKind,
+    ReplyKind, hash_output,
 };
 
 /// Rights that the witx defines: bits 0 (`fd_datasync`) to 29 (`sock_accept`).

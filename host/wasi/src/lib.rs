@@ -87,7 +87,6 @@ pub trait Source: Send {
     }
 }
 
-
 /// Serves a guest's host calls.
 pub struct Host {
     source: Box<dyn Source>,

@@ -172,11 +172,8 @@ impl Live {
         scratch.resize(list as usize + 8, 0);
         scratch[list as usize..list as usize + 4].fill(0);
         scratch[list as usize + 4..].copy_from_slice(&len.to_le_bytes());
-        let result = read(
-            &mut self.ctx,
-            &mut GuestMemory::Unshared(&mut scratch),
-            GuestPtr::new((list, 1)),
-        );
+        let result =
+            read(&mut self.ctx, &mut GuestMemory::Unshared(&mut scratch), GuestPtr::new((list, 1)));
         match result {
             Ok((count, reply)) => {
                 scratch.truncate(count as usize);
@@ -388,10 +385,8 @@ impl Live {
             Function::PathFilestatSetTimes => {
                 let flags = types::Fstflags::from_bits_truncate(arg(6) as u16);
                 let (atim, mtim) = (a[4], a[5]);
-                wait(ctx.path_filestat_set_times(
-                    memory, fd(0), follow(1), path, atim, mtim, flags,
-                ))
-                .map(nothing)
+                wait(ctx.path_filestat_set_times(memory, fd(0), follow(1), path, atim, mtim, flags))
+                    .map(nothing)
             }
             Function::PathLink => {
                 wait(ctx.path_link(memory, fd(0), follow(1), path, fd(4), second)).map(nothing)
@@ -401,10 +396,8 @@ impl Live {
                 let base = types::Rights::from_bits_truncate(a[5]);
                 let inheriting = types::Rights::from_bits_truncate(a[6]);
                 let flags = fdflags(arg(7));
-                wait(ctx.path_open(
-                    memory, fd(0), follow(1), path, oflags, base, inheriting, flags,
-                ))
-                .map(|fd| number(fd.into()))
+                wait(ctx.path_open(memory, fd(0), follow(1), path, oflags, base, inheriting, flags))
+                    .map(|fd| number(fd.into()))
             }
             Function::PathRemoveDirectory => {
                 wait(ctx.path_remove_directory(memory, fd(0), path)).map(nothing)
@@ -466,9 +459,10 @@ impl Source for Live {
         }
         let outcome = match self.perform(call, memory) {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::failed(errno::of(error).map_err(|what| {
-                Stop::Host(format!("{}: {what}", call.function.name()))
-            })?),
+            Err(error) => Outcome::failed(
+                errno::of(error)
+                    .map_err(|what| Stop::Host(format!("{}: {what}", call.function.name())))?,
+            ),
         };
         // Only calls without side effects can fail to fit: the others' places were checked before.
         if let Err(errno) = fits(call, &outcome, memory) {
@@ -496,12 +490,8 @@ fn poll(ctx: &mut WasiCtx, subscriptions: &[u8]) -> Answer {
     let mut scratch = subscriptions.to_vec();
     scratch.resize(events_at + count as usize * 32, 0);
     let memory = &mut GuestMemory::Unshared(&mut scratch);
-    let ready = wait(ctx.poll_oneoff(
-        memory,
-        GuestPtr::new(0),
-        GuestPtr::new(events_at as u32),
-        count,
-    ))?;
+    let ready =
+        wait(ctx.poll_oneoff(memory, GuestPtr::new(0), GuestPtr::new(events_at as u32), count))?;
     let events = scratch[events_at..].chunks_exact(32).take(ready as usize).map(|event| {
         let word = |at: usize| u64::from_le_bytes(event[at..at + 8].try_into().expect("8 bytes"));
         let half = |at: usize| u16::from_le_bytes(event[at..at + 2].try_into().expect("2 bytes"));

@@ -8,10 +8,7 @@ use wrr_trace::{Errno, Iovec};
 /// `fault` if they are not all in memory.
 pub fn slice(memory: &[u8], addr: u32, len: u32) -> Result<&[u8], Errno> {
     let start = addr as usize;
-    start
-        .checked_add(len as usize)
-        .and_then(|end| memory.get(start..end))
-        .ok_or(Errno::fault)
+    start.checked_add(len as usize).and_then(|end| memory.get(start..end)).ok_or(Errno::fault)
 }
 
 /// Checks a place of `len` bytes with this alignment.

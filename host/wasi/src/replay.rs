@@ -122,7 +122,8 @@ impl Source for Replay {
             Some(recorded) if recorded == ending => Ok(()),
             None | Some(Ending::Interrupted | Ending::HostFailed { .. }) => Err(Stop::EndOfTrace),
             Some(recorded) => {
-                Err(self.diverged(format!("the run ends: {recorded}"), format!("it ended: {ending}")))
+                Err(self
+                    .diverged(format!("the run ends: {recorded}"), format!("it ended: {ending}")))
             }
         }
     }

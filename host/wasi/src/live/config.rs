@@ -85,7 +85,9 @@ pub enum LiveError {
         source: std::io::Error,
     },
     /// An argument or a variable cannot be passed to a guest.
-    #[error("the argument or variable {0:?} contains a NUL character, which a guest cannot receive")]
+    #[error(
+        "the argument or variable {0:?} contains a NUL character, which a guest cannot receive"
+    )]
     Nul(String),
     /// Arguments or variables pass 4 GiB.
     #[error("arguments or variables take {0} bytes, a guest can receive 4294967295")]

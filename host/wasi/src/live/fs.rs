@@ -319,11 +319,7 @@ impl WasiFile for OpenFile {
         self.inner.write_vectored(bufs).await
     }
 
-    async fn write_vectored_at<'a>(
-        &self,
-        bufs: &[IoSlice<'a>],
-        offset: u64,
-    ) -> Result<u64, Error> {
+    async fn write_vectored_at<'a>(&self, bufs: &[IoSlice<'a>], offset: u64) -> Result<u64, Error> {
         self.inner.write_vectored_at(bufs, offset).await
     }
 

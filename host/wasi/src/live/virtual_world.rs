@@ -92,7 +92,13 @@ impl VirtualWorld {
                     let none = &mut GuestMemory::Unshared(&mut []);
                     wait(ctx.fd_fdstat_get(none, half(16).into()))?;
                     let nbytes = u64::from(kind == 1);
-                    ready.push(PollEvent { userdata, errno: Errno::success, kind, nbytes, flags: 0 });
+                    ready.push(PollEvent {
+                        userdata,
+                        errno: Errno::success,
+                        kind,
+                        nbytes,
+                        flags: 0,
+                    });
                 }
                 _ => return Err(types::Errno::Inval.into()),
             }

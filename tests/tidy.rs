@@ -1,0 +1,191 @@
+//! The rules of the code base that no compiler checks.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The workspace's own packages: name, and names of what they depend on outside of tests.
+fn packages() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success());
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |value: &Value| value.as_str().unwrap().to_owned();
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().unwrap().iter();
+            let normal = dependencies.filter(|d| d["kind"].is_null()).map(|d| of(&d["name"]));
+            (of(&package["name"]), normal.collect())
+        })
+        .collect()
+}
+
+/// All Rust sources that git would keep, with their text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
+        .current_dir(root())
+        .output()
+        .expect("git runs");
+    let names = String::from_utf8(output.stdout).unwrap();
+    let found: Vec<_> = names
+        .lines()
+        .filter(|name| root().join(name).exists())
+        .map(|name| (PathBuf::from(name), std::fs::read_to_string(root().join(name)).unwrap()))
+        .collect();
+    assert!(found.len() > 20, "{} sources", found.len());
+    found
+}
+
+/// From the lowest layer up.
+const LAYERS: &[&[&str]] =
+    &[&["wrr-trace"], &["wrr-wasi"], &["wrr-engine"], &["wrr"], &["wrr-cli"]];
+
+fn layer(package: &str) -> Option<usize> {
+    LAYERS.iter().position(|names| names.contains(&package))
+}
+
+#[test]
+fn imports_go_downwards_only() {
+    for (package, dependencies) in packages() {
+        let own = layer(&package).unwrap_or_else(|| panic!("{package} has no layer"));
+        for dependency in dependencies {
+            if let Some(theirs) = layer(&dependency) {
+                assert!(theirs < own, "{package} must not depend on {dependency}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_engine_names_wasmtime_and_only_wasi_names_wasi_common() {
+    for (package, dependencies) in packages() {
+        for (theirs, owner) in
+            [("wasmtime", "wrr-engine"), ("wasi-common", "wrr-wasi"), ("cap-std", "wrr-wasi")]
+        {
+            if dependencies.contains(theirs) {
+                assert_eq!(package, owner, "only {owner} may depend on {theirs}");
+            }
+        }
+    }
+    for (path, text) in sources() {
+        if text.contains("wasi_common") && path != Path::new("tests/tidy.rs") {
+            let allowed = ["host/wasi/src/live", "bench/plain"];
+            assert!(
+                allowed.iter().any(|a| path.to_str().unwrap().starts_with(a)),
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_only_where_it_may_be() {
+    for (path, text) in sources() {
+        let name = path.to_str().unwrap();
+        let allowed = ["host/engine/", "host/pages/", "tests/programs/", "bench/guests/"];
+        if allowed.iter().any(|a| name.starts_with(a)) || name == "tests/tidy.rs" {
+            continue;
+        }
+        let used = text.lines().find(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("unsafe ") || code.contains("unsafe{")
+        });
+        assert_eq!(used, None, "{name}");
+    }
+}
+
+#[test]
+fn only_the_trace_crate_serialises() {
+    for (package, dependencies) in packages() {
+        for format in ["serde", "postcard"] {
+            assert!(
+                !dependencies.contains(format) || package == "wrr-trace",
+                "{package} uses {format}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_wasi_and_front_ends_read_clocks_and_environment() {
+    for (path, text) in sources() {
+        let name = path.to_str().unwrap();
+        let inner = ["host/engine/src", "host/session/src"];
+        if inner.iter().any(|i| name.starts_with(i)) {
+            // The cache's time stamps are the exception: they order its eviction.
+            let words = ["Instant::now", "env::var", "SystemTime::now"];
+            for word in words.iter().filter(|_| !name.ends_with("engine/src/cache.rs")) {
+                assert!(!text.contains(word), "{name} uses {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_say_what_is_inside_and_files_are_not_too_long() {
+    for (path, text) in sources() {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            !["common", "utils", "util", "helpers", "misc"].contains(&stem),
+            "{}",
+            path.display()
+        );
+        let lines = text.lines().count();
+        assert!(
+            lines <= 800 || text.contains("This file is long because"),
+            "{} has {lines} lines and no reason for it",
+            path.display()
+        );
+    }
+    for package in packages().keys() {
+        assert!(!package.contains("common") && !package.contains("util"), "{package}");
+    }
+}
+
+#[test]
+fn tests_are_not_ignored_and_nothing_is_left_to_be_done() {
+    let words = ["#[ignore", "todo!(", "unimplemented!(", "FIXME", "XXX"];
+    for (path, text) in sources() {
+        if path == Path::new("tests/tidy.rs") {
+            continue;
+        }
+        for word in words {
+            assert!(!text.contains(word), "{} contains {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_source_begins_with_what_it_is() {
+    for (path, text) in sources() {
+        let first = text.lines().find(|line| !line.starts_with("//#"));
+        assert!(first.is_some_and(|l| l.starts_with("//!")), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_architecture_page_names_files_that_exist() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut found = 0;
+    for word in page.split('`').skip(1).step_by(2) {
+        let looks_like_a_path = word.contains('/') && !word.contains(' ') && !word.contains('*');
+        if looks_like_a_path && !word.starts_with("DIR/") && !word.contains("::") {
+            assert!(root().join(word).exists(), "{word}");
+            found += 1;
+        }
+    }
+    assert!(found > 10, "{found} paths");
+}
