@@ -12,9 +12,10 @@
 //! Invariant: an entry is only loaded if its checksum is right. Loading trusts whoever can write to the
 //! user's cache folder, as every compiler cache does.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// When the cache holds more, the entries that were unused for longest are dropped.
 const CACHE_BYTES_MAX: u64 = 2 << 30;
@@ -37,9 +38,7 @@ impl CodeCache {
         let entry = self.dir.join(key);
         let file = entry.join("module.cwasm");
         let sum = std::fs::read(entry.join("sum")).ok()?;
-        let code = std::fs::read(&file).ok()?;
-        let module = if sum == xxh3_64(&code).to_le_bytes() {
-            drop(code);
+        let module = if sum == sum_of_file(&file).ok()?.to_le_bytes() {
             // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
             // it is mapped. The checksum shows the first (against accidents, not against whoever can write
             // to the user's own cache); entries are only ever created whole and removed, never written again.
@@ -89,6 +88,7 @@ impl CodeCache {
         }
     }
 
+    /// Drops what was unused for longest, when there is too much.
     fn evict(&self) {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
         let mut known: Vec<(SystemTime, u64, PathBuf)> = entries
@@ -107,6 +107,19 @@ impl CodeCache {
             }
             total -= len;
             let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// XXH3-64 of a file's content, which is not kept: a large buffer costs more page faults than the hash costs time.
+fn sum_of_file(path: &Path) -> std::io::Result<u64> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 18];
+    let mut hasher = Xxh3::new();
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.digest()),
+            len => hasher.update(&buffer[..len]),
         }
     }
 }

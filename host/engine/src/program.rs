@@ -26,17 +26,20 @@ pub struct Program {
 impl Program {
     /// Checks and compiles a module in binary form, or takes it from the cache.
     ///
+    /// Requires: `id` is the module's.
+    ///
     /// # Errors
     /// The reason why wrr does not run it.
     pub fn load(
         module: &[u8],
+        id: ModuleId,
         limits: &Limits,
         cache: Option<&CodeCache>,
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
         let refused = |e: wasmtime::Error| Refusal::Engine(format!("{e:#}"));
         let engine = wasmtime::Engine::new(&config(limits)?).map_err(refused)?;
-        let key = cache_key(&engine, ModuleId::of(module));
+        let key = cache_key(&engine, id);
         let cached = cache.and_then(|cache| cache.load(&engine, &key));
         let module = match cached {
             // It was checked before it was put there, by this very version.

@@ -86,13 +86,15 @@ pub(crate) fn entry(invoke: Option<&str>, args: &[String]) -> Entry {
 }
 
 /// Checks and compiles everything that can fail before the world is touched.
-fn prepare(job: &mut Job<'_>) -> Result<(Program, Entry), Error> {
-    let load = |job: &mut Job<'_>| -> Result<(Program, Entry), Refusal> {
+fn prepare(job: &mut Job<'_>) -> Result<(ModuleId, Program, Entry), Error> {
+    let load = |job: &mut Job<'_>| -> Result<(ModuleId, Program, Entry), Refusal> {
         job.module = module_bytes(std::mem::take(&mut job.module))?;
-        let program = Program::load(&job.module, &job.limits, job.cache.as_ref(), job.observer)?;
+        let id = ModuleId::of(&job.module);
+        let program =
+            Program::load(&job.module, id, &job.limits, job.cache.as_ref(), job.observer)?;
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
-        Ok((program, entry))
+        Ok((id, program, entry))
     };
     load(job).map_err(|refusal| Error::Refused { name: job.name.clone(), refusal })
 }
@@ -102,7 +104,7 @@ fn prepare(job: &mut Job<'_>) -> Result<(Program, Entry), Error> {
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
 pub fn run(mut job: Job<'_>) -> Result<End, Error> {
-    let (program, entry) = prepare(&mut job)?;
+    let (_, program, entry) = prepare(&mut job)?;
     let host = Host::new(Live::new(job.live)?);
     let (ended, _) =
         program.run(&entry, host).map_err(|refusal| Error::Refused { name: job.name, refusal })?;
@@ -128,11 +130,11 @@ pub fn record(
     path: &Path,
     options: RecordOptions<'_>,
 ) -> Result<Recorded, Error> {
-    let (program, entry) = prepare(&mut job)?;
+    let (module, program, entry) = prepare(&mut job)?;
     let manifest = Manifest {
         recorder: env!("CARGO_PKG_VERSION").to_owned(),
         name: job.name.clone(),
-        module: ModuleId::of(&job.module),
+        module,
         module_bytes: job.module.len() as u64,
         args: job.live.args.clone(),
         env: job.live.env.clone(),

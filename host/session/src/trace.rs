@@ -56,8 +56,14 @@ impl<'a> Trace<'a> {
         let manifest = self.reader.manifest();
         let module = self.reader.module()?;
         let refused = |refusal| Error::Refused { name: manifest.name.clone(), refusal };
-        let program = Program::load(&module, &manifest.limits, self.cache.as_ref(), self.observer)
-            .map_err(refused)?;
+        let program = Program::load(
+            &module,
+            manifest.module,
+            &manifest.limits,
+            self.cache.as_ref(),
+            self.observer,
+        )
+        .map_err(refused)?;
         drop(module);
         let entry = entry(manifest.invoke.as_deref(), &manifest.args);
         let host = Host::new(Replay::new(&self.reader, output)?);

@@ -14,7 +14,7 @@ impl ModuleId {
     /// The id of these bytes.
     #[must_use]
     pub fn of(module: &[u8]) -> ModuleId {
-        ModuleId(*blake3::hash(module).as_bytes())
+        ModuleId(*blake3::Hasher::new().update_rayon(module).finalize().as_bytes())
     }
 }
 

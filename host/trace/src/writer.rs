@@ -7,7 +7,7 @@
 //! the file at most [`FLUSH_INTERVAL`] and one write after it was appended.
 
 use crate::chunk::{
-    self, CHUNK_HEADER_BYTES, ChunkKind, Encoding, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
+    self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
 };
 use crate::codec::BatchEncoder;
 use crate::error::TraceError;
@@ -28,6 +28,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(25);
 const BATCH_BYTES: usize = 1 << 20;
 /// The guest waits when the writer is this many batches behind, so that memory stays bounded.
 const QUEUE_BATCHES_MAX: usize = 8;
+/// The guest's thread compresses its batches itself when the writer is this many behind.
+const QUEUE_BATCHES_LONG: usize = 2;
 /// How often wall-clock stamps are written out.
 const STAMP_INTERVAL: Duration = Duration::from_secs(1);
 /// The module is cut into pieces of this size.
@@ -66,9 +68,24 @@ struct State {
 
 struct Batch {
     payload: Vec<u8>,
+    /// The chunk, if the guest's thread has encoded it already.
+    chunk: Option<EncodedChunk>,
     first: EventIndex,
     next: EventIndex,
     elapsed: Duration,
+}
+
+impl Batch {
+    /// Takes the events out of an encoder, which goes on behind them.
+    fn seal(encoder: &mut BatchEncoder, elapsed: Duration) -> Batch {
+        let empty = BatchEncoder::new(EventIndex(0), Tick(0));
+        let sealed = std::mem::replace(encoder, empty);
+        let first = sealed.first_event();
+        let (payload, next) = sealed.seal();
+        let batch = Batch { payload, chunk: None, first, next: next.next_event(), elapsed };
+        *encoder = next;
+        batch
+    }
 }
 
 struct Shared {
@@ -87,23 +104,16 @@ impl Shared {
     }
 
     fn seal(&self, state: &mut State) {
-        let next = BatchEncoder::new(EventIndex(0), Tick(0));
-        let sealed = std::mem::replace(&mut state.encoder, next);
-        let first = sealed.first_event();
-        let (payload, next) = sealed.seal();
-        state.queue.push_back(Batch {
-            payload,
-            first,
-            next: next.next_event(),
-            elapsed: self.started.elapsed(),
-        });
-        state.encoder = next;
+        let batch = Batch::seal(&mut state.encoder, self.started.elapsed());
+        state.queue.push_back(batch);
     }
 }
 
 /// Records events into a new trace file.
 pub struct TraceWriter {
     shared: Arc<Shared>,
+    /// For the guest's thread, when the writer's cannot keep up.
+    helper: Mutex<Compressor>,
     thread: Option<JoinHandle<(Saved, Option<TraceError>)>>,
     path: PathBuf,
     options: WriterOptions,
@@ -158,6 +168,7 @@ impl TraceWriter {
             started: Instant::now(),
         });
         let note = (!options.canonical).then(host_note);
+        let helper = Mutex::new(compressor(path)?);
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("wrr trace writer".to_owned())
@@ -177,7 +188,7 @@ impl TraceWriter {
                 (Saved { events: file.events, file_bytes: file.end }, result.err())
             })
             .map_err(TraceError::io(path, "start the writer's thread for"))?;
-        Ok(TraceWriter { shared, thread: Some(thread), path: path.to_owned(), options })
+        Ok(TraceWriter { shared, helper, thread: Some(thread), path: path.to_owned(), options })
     }
 
     /// Adds an event. Waits only if the disk is slower than the guest produces.
@@ -195,7 +206,15 @@ impl TraceWriter {
         }
         state.encoder.push(tick, call, outcome);
         if state.encoder.len_bytes() >= BATCH_BYTES {
-            self.shared.seal(&mut state);
+            let mut batch = Batch::seal(&mut state.encoder, self.shared.started.elapsed());
+            if state.queue.len() >= QUEUE_BATCHES_LONG {
+                // Better than to wait. Nobody else appends, so the order stays.
+                drop(state);
+                let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+                batch.chunk = chunk::encode(ChunkKind::EVENTS, &batch.payload, &mut helper).ok();
+                state = self.shared.lock();
+            }
+            state.queue.push_back(batch);
             self.shared.work.notify_one();
             while state.queue.len() > QUEUE_BATCHES_MAX && state.failed.is_none() {
                 state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -329,28 +348,36 @@ struct ChunkFile {
     /// Events in complete chunks.
     events: u64,
     index: Vec<IndexEntry>,
-    /// Events are compressed while the guest runs, so speed counts.
-    fast: zstd::bulk::Compressor<'static>,
+    compressor: Compressor,
+}
+
+type Compressor = zstd::bulk::Compressor<'static>;
+/// A chunk's header, and its payload if that is not stored as it is.
+type EncodedChunk = (ChunkHeader, Option<Vec<u8>>);
+
+/// Chunks are compressed while the guest runs, so speed counts.
+const COMPRESSION_LEVEL: i32 = 1;
+
+fn compressor(path: &Path) -> Result<Compressor, TraceError> {
+    zstd::bulk::Compressor::new(COMPRESSION_LEVEL)
+        .map_err(TraceError::io(path, "start the compressor for"))
 }
 
 impl ChunkFile {
-    const LEVEL_FAST: i32 = 1;
-
     fn create(path: &Path) -> Result<ChunkFile, TraceError> {
         let mut file = File::create(path).map_err(TraceError::io(path, "create the trace"))?;
         let mut header = [0; FILE_HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         file.write_all(&header).map_err(TraceError::io(path, "write the trace"))?;
-        let fast = zstd::bulk::Compressor::new(Self::LEVEL_FAST)
-            .map_err(TraceError::io(path, "start the compressor for"))?;
+        let compressor = compressor(path)?;
         Ok(ChunkFile {
             path: path.to_owned(),
             file,
             end: FILE_HEADER_BYTES as u64,
             events: 0,
             index: Vec::new(),
-            fast,
+            compressor,
         })
     }
 
@@ -361,17 +388,24 @@ impl ChunkFile {
         first_event: u64,
         events: u64,
     ) -> Result<(), TraceError> {
-        let error = TraceError::io(&self.path, "write the trace");
-        let (header, compressed) = match chunk::encode(kind, raw, &mut self.fast) {
-            Ok(encoded) => encoded,
-            Err(source) => return Err(error(source)),
-        };
-        debug_assert!(header.encoding == Encoding::Stored || compressed.is_some());
+        let encoded = chunk::encode(kind, raw, &mut self.compressor)
+            .map_err(TraceError::io(&self.path, "compress"))?;
+        self.write_encoded(&encoded, raw, first_event, events)
+    }
+
+    fn write_encoded(
+        &mut self,
+        (header, compressed): &EncodedChunk,
+        raw: &[u8],
+        first_event: u64,
+        events: u64,
+    ) -> Result<(), TraceError> {
         let payload = compressed.as_deref().unwrap_or(raw);
-        let written =
-            self.file.write_all(&header.to_bytes()).and_then(|()| self.file.write_all(payload));
-        written.map_err(error)?;
-        self.index.push(IndexEntry { kind: kind.0, offset: self.end, first_event, events });
+        self.file
+            .write_all(&header.to_bytes())
+            .and_then(|()| self.file.write_all(payload))
+            .map_err(TraceError::io(&self.path, "write the trace"))?;
+        self.index.push(IndexEntry { kind: header.kind.0, offset: self.end, first_event, events });
         self.end += (CHUNK_HEADER_BYTES + payload.len()) as u64;
         self.events += events;
         Ok(())
@@ -394,7 +428,10 @@ impl ChunkFile {
 
     fn write_events(&mut self, batch: &Batch) -> Result<(), TraceError> {
         let count = batch.next.0 - batch.first.0;
-        self.write_chunk(ChunkKind::EVENTS, &batch.payload, batch.first.0, count)
+        match &batch.chunk {
+            Some(chunk) => self.write_encoded(chunk, &batch.payload, batch.first.0, count),
+            None => self.write_chunk(ChunkKind::EVENTS, &batch.payload, batch.first.0, count),
+        }
     }
 
     /// Writes and clears the stamps: pairs of differences, as varints (postcard's).
@@ -469,21 +506,15 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
     let mut file = ChunkFile::create(to)?;
     file.write_head(&to_bytes(reader.manifest()), None, &reader.module()?)?;
     let mut encoder = BatchEncoder::new(EventIndex(0), Tick(0));
-    let mut write = |encoder: BatchEncoder| {
-        let first = encoder.first_event();
-        let (payload, next) = encoder.seal();
-        let batch = Batch { payload, first, next: next.next_event(), elapsed: Duration::ZERO };
-        file.write_events(&batch).map(|()| next)
-    };
     for event in reader.events()? {
         let event = event?;
         encoder.push(event.tick, &event.call, &event.outcome);
         if encoder.len_bytes() >= BATCH_BYTES {
-            encoder = write(encoder)?;
+            file.write_events(&Batch::seal(&mut encoder, Duration::ZERO))?;
         }
     }
     if !encoder.is_empty() {
-        write(encoder)?;
+        file.write_events(&Batch::seal(&mut encoder, Duration::ZERO))?;
     }
     file.write_tail(&ending)?;
     Ok(Saved { events: file.events, file_bytes: file.end })

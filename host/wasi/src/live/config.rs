@@ -121,6 +121,11 @@ pub fn context(config: LiveConfig, world: Option<&VirtualWorld>) -> Result<WasiC
     let view = View::new(world.map(VirtualWorld::inodes));
     let ctx = WasiCtx::new(random_ctx(), clocks_ctx(), Box::new(Scheduler), Table::new());
     let in_file = |inner| Box::new(OpenFile { inner, view: view.clone() });
+    // Output streams have no metadata to be shown differently; a layer less on every write.
+    let out_file = |output, inherited| match output {
+        Output::Inherit => inherited,
+        Output::Writer(writer) => Box::new(WritePipe::new(writer)) as Box<dyn WasiFile>,
+    };
     ctx.set_stdin(match config.stdin {
         Stdin::Inherit => in_file(inherited_stdin()),
         Stdin::Bytes(bytes) => in_file(Box::new(ReadPipe::new(std::io::Cursor::new(bytes)))),
@@ -129,14 +134,8 @@ pub fn context(config: LiveConfig, world: Option<&VirtualWorld>) -> Result<WasiC
             Err(source) => return Err(LiveError::Stdin { path, source }),
         },
     });
-    ctx.set_stdout(match config.stdout {
-        Output::Inherit => in_file(Box::new(stdio::stdout())),
-        Output::Writer(writer) => in_file(Box::new(WritePipe::new(writer))),
-    });
-    ctx.set_stderr(match config.stderr {
-        Output::Inherit => in_file(Box::new(stdio::stderr())),
-        Output::Writer(writer) => in_file(Box::new(WritePipe::new(writer))),
-    });
+    ctx.set_stdout(out_file(config.stdout, Box::new(stdio::stdout())));
+    ctx.set_stderr(out_file(config.stderr, Box::new(stdio::stderr())));
     let refused = |e: wasi_common::Error| LiveError::Context(e.to_string());
     for socket in config.sockets {
         let socket = cap_std::net::TcpListener::from_std(socket);
