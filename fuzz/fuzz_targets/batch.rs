@@ -8,7 +8,7 @@ fn decode(bytes: &[u8]) -> Option<(BatchEncoder, Vec<Event>)> {
     let mut decoder = BatchDecoder::new(bytes.to_vec()).ok()?;
     let encoder = BatchEncoder::new(decoder.next_event(), Tick(0));
     let mut events = Vec::new();
-    while let Some(event) = decoder.next().ok()? {
+    while let Some(event) = decoder.decode_next().ok()? {
         events.push(event);
     }
     Some((encoder, events))

@@ -369,7 +369,7 @@ impl BatchDecoder {
     ///
     /// # Errors
     /// A sentence that says what is wrong with the bytes. The decoder must not be used any further.
-    pub fn next(&mut self) -> Result<Option<Event>, String> {
+    pub fn decode_next(&mut self) -> Result<Option<Event>, String> {
         if self.left == 0 {
             return match self.cursor.left() {
                 0 => Ok(None),
@@ -636,7 +636,7 @@ mod tests {
             prop_assert_eq!(next.next_event().0, first + expected.len() as u64);
             let mut decoder = BatchDecoder::new(payload).unwrap();
             let mut found = Vec::new();
-            while let Some(event) = decoder.next().unwrap() {
+            while let Some(event) = decoder.decode_next().unwrap() {
                 found.push(event);
             }
             prop_assert_eq!(found, expected);
@@ -645,7 +645,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic_the_decoder(payload in bytes(400)) {
             if let Ok(mut decoder) = BatchDecoder::new(payload) {
-                while let Ok(Some(event)) = decoder.next() {
+                while let Ok(Some(event)) = decoder.decode_next() {
                     prop_assert!(!event.to_string().is_empty());
                 }
             }

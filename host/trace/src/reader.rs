@@ -443,7 +443,7 @@ impl Events {
     fn advance(&mut self) -> Result<Option<Event>, TraceError> {
         loop {
             if let Some((offset, batch)) = &mut self.batch {
-                match batch.next() {
+                match batch.decode_next() {
                     Ok(Some(event)) => {
                         self.next.0 += 1;
                         return Ok(Some(event));

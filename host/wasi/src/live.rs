@@ -309,6 +309,7 @@ impl Live {
                 let memory = &mut GuestMemory::Unshared(&mut buffer);
                 let used = wait(ctx.fd_readdir(memory, fd(0), GuestPtr::new(0), len, a[3]))?;
                 buffer.truncate(used as usize);
+                clear_padding(&mut buffer);
                 Ok(delivered(buffer))
             }
             (Function::FdRenumber, _) => wait(ctx.fd_renumber(none, fd(0), fd(1))).map(nothing),
@@ -513,6 +514,23 @@ fn poll(ctx: &mut WasiCtx, subscriptions: &[u8]) -> Answer {
     Ok(reply(Reply::Polled(events.collect())))
 }
 
+/// Clears the three bytes behind the type in each `dirent` (24 bytes and a name): upstream leaves whatever
+/// stood on its stack there, which the guest could see and no two recordings would share.
+fn clear_padding(entries: &mut [u8]) {
+    let mut at = 0;
+    while at < entries.len() {
+        let dirent = &mut entries[at..];
+        // The last one may be cut anywhere.
+        let end = dirent.len().min(24);
+        if let Some(padding) = dirent.get_mut(21..end) {
+            padding.fill(0);
+        }
+        let Some(name_len) = dirent.get(16..20) else { return };
+        let name_len = u32::from_le_bytes(name_len.try_into().expect("4 bytes"));
+        at = at.saturating_add(24).saturating_add(name_len as usize);
+    }
+}
+
 fn reply(reply: Reply) -> Outcome {
     Outcome { reply, ..Outcome::default() }
 }
@@ -572,5 +590,26 @@ fn advice(number: u32) -> types::Advice {
         3 => types::Advice::Willneed,
         4 => types::Advice::Dontneed,
         _ => types::Advice::Noreuse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_cleared_in_whole_and_in_cut_entries() {
+        let mut entry = vec![0xff; 24];
+        entry[16..20].copy_from_slice(&2u32.to_le_bytes());
+        entry.extend(b"ab");
+        let two = entry.repeat(2);
+        for len in 0..=two.len() {
+            let mut cut = two[..len].to_vec();
+            clear_padding(&mut cut);
+            for (i, (was, is)) in two.iter().zip(&cut).enumerate() {
+                let padding = matches!(i, 21..24 | 47..50);
+                assert_eq!(*is, if padding { 0 } else { *was }, "byte {i} of {len}");
+            }
+        }
     }
 }
