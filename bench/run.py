@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 WRR = ROOT / "target/release/wrr"
 PLAIN = ROOT / "target/bench/release/wrr-bench-plain"
 GUESTS = ROOT / "target/bench-guests/wasm32-wasip1/release"
+RIPGREP = ROOT / "real/rg/bin/rg.wasm"
 PYTHON = ROOT / "real/python/python.wasm"
 WORKLOADS = ["recurse", "dicts", "strings", "json_work", "re_work"]
 
@@ -125,7 +126,7 @@ def calls(bench):
 
 def read(bench):
     print("\n### Reading 1 GB through fd_read in 64 KiB pieces\n")
-    row("file", "plain", "run", "record", "replay", "record / plain", "peak memory of record", "trace")
+    row("program and file", "plain", "run", "record", "replay", "record / plain", "peak memory of record", "trace")
     row(*["---"] * 8)
     module = GUESTS / "read_file.wasm"
     folder = bench.scratch / "data"
@@ -137,16 +138,20 @@ def read(bench):
                 file.write(make(1_000_000))
         trace = bench.scratch / "read.wrr"
         options = ["--dir", f"{folder}::/data"]
-        times = bench.compare({
-            "plain": bench.plain(module, "/data/file", options=options),
-            "run": [WRR, "run", *options, module, "/data/file"],
-            "record": [WRR, "record", "-o", trace, *options, module, "/data/file"],
-            "replay": [WRR, "replay", trace],
-        })
-        row(kind, *(f"{seconds:.2f} s" for seconds, _ in times.values()),
-            f"{times['record'][0] / times['plain'][0]:.2f}", f"{times['record'][1]:.0f} MiB",
-            f"{trace.stat().st_size / 1e6:.0f} MB")
-        trace.unlink()
+        programs = [("nothing but reading", module, ["/data/file"])]
+        if kind == "a log":
+            programs.append(("ripgrep counting a pattern", RIPGREP, ["-c", "id=[0-9a-f]*f00d[0-9a-f]* ", "/data/file"]))
+        for what, program, args in programs:
+            times = bench.compare({
+                "plain": bench.plain(program, *args, options=options),
+                "run": [WRR, "run", *options, program, *args],
+                "record": [WRR, "record", "-o", trace, *options, program, *args],
+                "replay": [WRR, "replay", trace],
+            })
+            row(f"{what}, {kind}", *(f"{seconds:.2f} s" for seconds, _ in times.values()),
+                f"{times['record'][0] / times['plain'][0]:.2f}", f"{times['record'][1]:.0f} MiB",
+                f"{trace.stat().st_size / 1e6:.0f} MB")
+            trace.unlink()
         path.unlink()
 
 
