@@ -241,3 +241,36 @@ fn the_demo_of_the_readme_is_what_the_demo_script_does() {
         assert!(readme.contains(command), "{command}");
     }
 }
+
+#[test]
+fn the_default_trace_keeps_the_dots_of_its_program() {
+    let folder = scratch();
+    let text = r#"(module (func (export "_start")) (memory (export "memory") 1))"#;
+    for name in ["tool-1.2", "tool-1.3"] {
+        std::fs::write(folder.path().join(format!("{name}.wat")), text).unwrap();
+        said(folder.path(), 0, &["record", &format!("{name}.wat")]);
+        assert!(folder.path().join(format!("{name}.wrr")).exists());
+    }
+}
+
+#[test]
+fn a_hostile_name_cannot_control_the_terminal() {
+    let folder = scratch();
+    let text =
+        r#"(module (import "env" "\1b[2J\nexit code 0" (func)) (memory (export "memory") 1))"#;
+    std::fs::write(folder.path().join("esc.wat"), text).unwrap();
+    let message = said(folder.path(), 2, &["run", "esc.wat"]);
+    assert!(!message.contains('\u{1b}') && message.contains("u{1b}[2J"), "{message:?}");
+}
+
+#[test]
+fn a_program_that_cannot_start_leaves_the_old_trace_alone() {
+    let folder = scratch();
+    let file = |text: &str| std::fs::write(folder.path().join("p.wat"), text).unwrap();
+    file(r#"(module (func (export "_start")) (memory (export "memory") 1))"#);
+    said(folder.path(), 0, &["record", "p.wat"]);
+    file(r#"(module (func (export "_start")) (table 20000000 funcref))"#);
+    let message = said(folder.path(), 2, &["record", "p.wat"]);
+    assert!(message.contains("it starts with a table of 20000000 elements"), "{message}");
+    said(folder.path(), 0, &["verify", "p.wrr"]);
+}

@@ -119,7 +119,7 @@ fn killed_at_any_moment_the_trace_is_valid() {
 
 #[test]
 fn an_interrupted_recording_is_complete_and_says_so() {
-    for name in ["-INT", "-TERM", "-HUP"] {
+    for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let folder = scratch();
         std::fs::write(folder.path().join("chatty.wat"), CHATTY).unwrap();
         let mut child = spawn(wrr(folder.path()).args(["record", "-o", "t.wrr", "chatty.wat"]));
@@ -127,14 +127,15 @@ fn an_interrupted_recording_is_complete_and_says_so() {
         stdout.read_exact(&mut [0; 3]).unwrap();
         let reader = std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
         signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
         reader.join().unwrap().unwrap();
         let reader = TraceReader::open(&folder.path().join("t.wrr")).unwrap();
         assert_eq!(reader.ending(), Some(&Ending::Interrupted));
         assert_eq!(reader.tail(), &Tail::Complete);
         let replayed = finish(wrr(folder.path()).args(["replay", "t.wrr"]), b"");
         expect_code(&replayed, 130);
-        assert!(replayed.stdout.len() >= 3);
+        // The third dot may have been seen before its event was recorded.
+        assert!(replayed.stdout.len() >= 2);
         assert!(text(&replayed.stderr).contains("interrupted"));
         expect_code(&finish(wrr(folder.path()).args(["verify", "t.wrr"]), b""), 0);
     }
@@ -172,7 +173,7 @@ fn a_full_disk_stops_the_program_or_not_and_says_what_was_saved() {
     let stopped = limited("stop");
     let message = text(&stopped.stderr);
     assert!(message.contains("cannot write the trace: File too large"), "{message}");
-    assert!(message.contains("saved are the first"), "{message}");
+    assert!(message.contains("saved"), "{message}");
 
     let went_on = limited("continue");
     expect_code(&went_on, 0);
@@ -252,8 +253,105 @@ fn processes_that_race_for_the_cache_all_run_and_damage_is_repaired() {
         expect_code(&finish(&mut run(), b""), 0);
         assert!(std::fs::read(&code).unwrap() == whole, "the entry was built again");
     }
+    std::fs::remove_file(entry.join("sum")).unwrap();
+    expect_code(&finish(&mut run(), b""), 0);
+    assert!(entry.join("sum").exists(), "the entry was built again");
     // Without a cache, and with one that cannot be written.
     expect_code(&finish(run().env("WRR_CACHE", "off"), b""), 0);
     std::fs::write(folder.path().join("file"), b"").unwrap();
     expect_code(&finish(run().env("WRR_CACHE", folder.path().join("file")), b""), 0);
+}
+
+#[test]
+fn an_interrupted_endless_loop_replays_up_to_its_last_event() {
+    let folder = scratch();
+    let source = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "\20\00\00\00\01\00\00\00")
+        (data (i32.const 32) "x")
+        (func (export "_start")
+            (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 128)))
+            (loop $forever (br $forever))))"#;
+    std::fs::write(folder.path().join("loop.wat"), source).unwrap();
+    for (name, code) in [("-INT", 130), ("-KILL", 0)] {
+        let mut child = spawn(wrr(folder.path()).args(["record", "-o", "t.wrr", "loop.wat"]));
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        // The event is in the file within 50 ms; here as soon as it can be read.
+        let path = folder.path().join("t.wrr");
+        let seen = || TraceReader::open(&path).is_ok_and(|r| r.events().unwrap().count() == 1);
+        while !seen() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal(&child, name);
+        child.wait().unwrap();
+        let replayed = finish(wrr(folder.path()).args(["replay", "t.wrr"]), b"");
+        expect_code(&replayed, code);
+        assert_eq!(text(&replayed.stdout), "x");
+    }
+}
+
+#[test]
+fn an_unwritable_standard_error_changes_no_exit_code() {
+    let folder = scratch();
+    let trapping = root().join("tests/programs/wat/unreachable.wat");
+    for (command, code) in [
+        (format!("run {}", trapping.display()), 134),
+        (format!("record -o t.wrr {}", trapping.display()), 134),
+        ("replay t.wrr".to_owned(), 134),
+        ("info nothing".to_owned(), 2),
+    ] {
+        for place in ["2>/dev/full", "2>&-"] {
+            let output = shell(folder.path(), &format!("\"$0\" {command} {place}"));
+            expect_code(&output, code);
+        }
+    }
+}
+
+#[test]
+fn signals_that_were_ignored_stay_ignored() {
+    let folder = scratch();
+    let guest = guest("stdin_lines").module;
+    let line = format!("trap '' HUP; exec \"$0\" record -o t.wrr {}", guest.display());
+    let template = wrr(folder.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]).arg(template.get_program()).current_dir(folder.path());
+    for (key, value) in template.get_envs() {
+        command.env(key, value.unwrap_or_default());
+    }
+    let mut child = spawn(&mut command);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(b"one\n").unwrap();
+    stdout.read_line(&mut String::new()).unwrap();
+    signal(&child, "-HUP");
+    std::thread::sleep(Duration::from_millis(50));
+    stdin.write_all(b"two\n").unwrap();
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("two"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_being_recorded_into_is_left_alone() {
+    let folder = scratch();
+    let guest = guest("stdin_lines").module;
+    let record = || {
+        let mut command = wrr(folder.path());
+        command.args(["record", "-o", "t.wrr"]).arg(&guest);
+        command
+    };
+    let mut first = spawn(&mut record());
+    let mut stdin = first.stdin.take().unwrap();
+    let mut stdout = BufReader::new(first.stdout.take().unwrap());
+    stdin.write_all(b"one\n").unwrap();
+    stdout.read_line(&mut String::new()).unwrap();
+    let second = finish(&mut record(), b"");
+    expect_code(&second, 2);
+    assert!(text(&second.stderr).contains("another wrr is recording into this file"));
+    drop(stdin);
+    assert!(first.wait().unwrap().success());
+    expect_code(&finish(wrr(folder.path()).args(["verify", "t.wrr"]), b""), 0);
 }

@@ -306,3 +306,77 @@ fn a_divergence_names_the_event_and_both_sides() {
         the guest did:  fd_read fd=0 len=8\n";
     assert_eq!(text(&output.stderr), expected);
 }
+
+#[test]
+fn many_values_out_of_few_bytes_are_refused() {
+    let folder = scratch();
+    let whole = std::fs::read(small_trace(folder.path())).unwrap();
+    let parts = chunks(&whole);
+    // 2^26 stamps or index entries of zeros compress to a few KiB.
+    let mut many = vec![0x80, 0x80, 0x80, 0x10];
+    many.resize((1 << 26) - 1, 0);
+    let many = zstd::bulk::compress(&many, 3).unwrap();
+    for kind in [ChunkKind::TIMES, ChunkKind::INDEX] {
+        let mut forged = Forged::new();
+        for (k, header, payload) in &parts {
+            if *k == kind {
+                forged = forged.claim(kind, &many, Encoding::Zstd, (1 << 26) - 1);
+            } else if !matches!(*k, ChunkKind::INDEX | ChunkKind::FOOTER) {
+                forged = forged.claim(*k, payload, header.encoding, header.raw_bytes);
+            }
+        }
+        expect_damage(forged.open(folder.path()), "make sense");
+    }
+    let args = zstd::bulk::compress(&vec![0; 9 << 20], 3).unwrap();
+    let forged = Forged::new().claim(ChunkKind::MANIFEST, &args, Encoding::Zstd, 9 << 20);
+    expect_damage(forged.open(folder.path()), "the most is 8388608");
+}
+
+#[test]
+fn chunks_stand_in_their_order() {
+    let folder = scratch();
+    let whole = std::fs::read(small_trace(folder.path())).unwrap();
+    let parts: Vec<_> = chunks(&whole)
+        .into_iter()
+        .filter(|c| !matches!(c.0, ChunkKind::INDEX | ChunkKind::FOOTER))
+        .collect();
+    let forge = |order: &[usize]| {
+        order.iter().fold(Forged::new(), |forged, &i| {
+            let (kind, header, payload) = &parts[i];
+            forged.claim(*kind, payload, header.encoding, header.raw_bytes)
+        })
+    };
+    let place = |kind| parts.iter().position(|c| c.0 == kind).unwrap();
+    let natural: Vec<usize> = (0..parts.len()).collect();
+    assert!(forge(&natural).open(folder.path()).is_ok());
+    for kind in [ChunkKind::MANIFEST, ChunkKind::MODULE, ChunkKind::EVENTS, ChunkKind::ENDING] {
+        let twice: Vec<usize> = natural.iter().copied().chain([place(kind)]).collect();
+        expect_damage(forge(&twice).open(folder.path()), "after chunk ENDG");
+    }
+    let swapped = [place(ChunkKind::MANIFEST), place(ChunkKind::EVENTS), place(ChunkKind::MODULE)];
+    expect_damage(forge(&swapped).open(folder.path()), "chunk MODL after chunk EVNT");
+}
+
+#[test]
+fn an_index_that_lies_about_its_batches_is_found() {
+    let folder = scratch();
+    let whole = std::fs::read(small_trace(folder.path())).unwrap();
+    let parts = chunks(&whole);
+    // The last two numbers of an index entry, `EVNT offset first count`, are 0 and 3.
+    let index = parts.iter().find(|c| c.0 == ChunkKind::INDEX).unwrap();
+    let at = index.2.windows(4).position(|w| w == b"EVNT").unwrap();
+    let count_at = at + 4 + index.2[at + 4..].iter().position(|b| b & 0x80 == 0).unwrap() + 2;
+    assert_eq!((index.2[count_at - 1], index.2[count_at]), (0, 3));
+    for count in [0, 2, 4] {
+        let mut forged = Forged::new();
+        for (kind, header, payload) in &parts {
+            let mut payload = payload.clone();
+            if *kind == ChunkKind::INDEX {
+                assert_eq!(header.encoding, Encoding::Stored);
+                payload[count_at] = count;
+            }
+            forged = forged.claim(*kind, &payload, header.encoding, header.raw_bytes);
+        }
+        expect_damage(forged.open(folder.path()), "index");
+    }
+}

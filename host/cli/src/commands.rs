@@ -3,11 +3,13 @@
 use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
 use crate::json;
 use crate::progress::{Progress, Spinner};
-use crate::report::{self, FINDING};
+use crate::report::{self, FINDING, plain, say};
+use crate::signals;
 use anyhow::{Context as _, bail};
+use etcetera::BaseStrategy as _;
 use indicatif::HumanBytes;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use wrr::format::{EventIndex, Function, Tail, TraceReader};
 use wrr::{
@@ -31,9 +33,9 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
 /// The folder for compiled modules: the user's choice, or the usual place.
 fn cache() -> Option<CodeCache> {
     let dir = match std::env::var_os("WRR_CACHE") {
-        Some(dir) if dir == "off" => return None,
+        Some(dir) if dir == "off" || dir.is_empty() => return None,
         Some(dir) => PathBuf::from(dir),
-        None => dirs::cache_dir()?.join("wrr"),
+        None => etcetera::choose_base_strategy().ok()?.cache_dir().join("wrr"),
     };
     Some(CodeCache::in_dir(&dir))
 }
@@ -53,20 +55,14 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
             let stem = program.program.file_stem();
             let stem =
                 stem.with_context(|| format!("{} has no name", program.program.display()))?;
-            PathBuf::from(stem).with_extension("wrr")
+            // Not `with_extension`: `tool-1.2.wasm` becomes `tool-1.2.wrr`.
+            let mut name = stem.to_owned();
+            name.push(".wrr");
+            PathBuf::from(name)
         }
     };
     let progress = Progress::default();
-    let mut on_start = |interrupt: wrr::Interrupt| {
-        // Ctrl-C, a closed terminal, `kill`: what was recorded becomes a complete trace.
-        let handler = move || {
-            interrupt.finish_trace();
-            std::process::exit(130);
-        };
-        if let Err(e) = ctrlc::set_handler(handler) {
-            tracing::debug!("signals end the recording without an ending: {e}");
-        }
-    };
+    let mut on_start = signals::finish_on_signals;
     let options = RecordOptions {
         on_trace_error: match on_trace_error {
             OnTraceError::Stop => wrr::OnTraceError::Stop,
@@ -78,10 +74,14 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
     print_results(&recorded.end.ending)?;
     let code = report::ended(&recorded.end);
     let Some((saved, error)) = recorded.not_saved else { return Ok(code) };
-    eprintln!(
-        "error: {error}; saved are the first {} of {} events, which can be replayed",
-        saved.events, recorded.events
-    );
+    let replayable = match saved.events {
+        0 => "nothing that could be replayed was saved".to_owned(),
+        some => format!(
+            "saved are the first {some} of {} events, which can be replayed",
+            recorded.events
+        ),
+    };
+    say(&format!("error: {error}; {replayable}"));
     // Who lets the program go on wants its exit code; others must not take this for a recording.
     Ok(match on_trace_error {
         OnTraceError::Stop => report::ERROR,
@@ -104,15 +104,15 @@ fn replay(file: &Path) -> anyhow::Result<i32> {
     let Replayed { end, events } = trace.replay(ReplayOutput::inherit())?;
     match end {
         None => {
-            eprintln!(
+            say(&format!(
                 "wrr: the recording is incomplete: it ends after {events} events, all of which were replayed"
-            );
+            ));
             Ok(0)
         }
         Some(end) => {
             print_results(&end.ending)?;
             if end.ending == Ending::Interrupted {
-                eprintln!("wrr: the recording was interrupted here, after {events} events");
+                say(&format!("wrr: the recording was interrupted here, after {events} events"));
             }
             Ok(report::ended(&end))
         }
@@ -130,8 +130,16 @@ fn verify(file: &Path) -> anyhow::Result<i32> {
     let Replayed { end, events } = verified?;
     let mut out = std::io::stdout().lock();
     match end {
+        Some(_) if *trace.reader().tail() != Tail::Complete => {
+            writeln!(
+                out,
+                "{}: cut off: all {events} events and the ending are there and replay, but not the index behind them",
+                file.display()
+            )?;
+            Ok(FINDING)
+        }
         Some(end) => {
-            let ending = end.ending;
+            let ending = plain(&end.ending.to_string());
             writeln!(out, "{}: good: {events} events replayed, {ending}", file.display())?;
             Ok(0)
         }
@@ -197,7 +205,7 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
         return Ok(if totals.damage.is_some() { FINDING } else { 0 });
     }
     let manifest = reader.manifest();
-    let mut line = |name: &str, text: String| writeln!(out, "{name:<12} {text}");
+    let mut line = |name: &str, text: String| writeln!(out, "{name:<12} {}", plain(&text));
     line(
         "trace",
         format!(
@@ -318,7 +326,7 @@ fn job(
     progress: &Progress,
 ) -> anyhow::Result<Job<'_>> {
     let ProgramArgs { dirs, env, stdin, tcplisten, invoke, program, args } = arguments;
-    let module = std::fs::read(&program)
+    let module = read_module(&program)
         .with_context(|| format!("cannot read the program {}", program.display()))?;
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     let mut sockets = Vec::new();
@@ -348,6 +356,21 @@ fn job(
         limits: wrr::format::Limits::default(),
         name,
     })
+}
+
+/// Reads a module, but not without end: `/dev/zero` is a file, too.
+fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
+    const MODULE_BYTES_MAX: u64 = 1 << 30;
+    const TEXT_BYTES_MAX: u64 = 64 << 20;
+    let mut file = std::fs::File::open(path)?;
+    let mut module = Vec::new();
+    (&mut file).take(4).read_to_end(&mut module)?;
+    let most = if module == b"\0asm" { MODULE_BYTES_MAX } else { TEXT_BYTES_MAX };
+    file.take(most).read_to_end(&mut module)?;
+    if module.len() as u64 > most {
+        bail!("it is longer than {}, the most for a module", HumanBytes(most));
+    }
+    Ok(module)
 }
 
 fn preopen(text: &str) -> Preopen {

@@ -8,6 +8,7 @@ mod commands;
 mod json;
 mod progress;
 mod report;
+mod signals;
 
 use clap::Parser as _;
 use std::process::ExitCode;

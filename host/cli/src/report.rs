@@ -1,5 +1,6 @@
 //! What the user is told when something ends badly.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use wrr::{Backtrace, End, Ending};
 
@@ -7,6 +8,22 @@ use wrr::{Backtrace, End, Ending};
 pub const FINDING: i32 = 1;
 /// Exit code of an error.
 pub const ERROR: i32 = 2;
+
+/// Writes to standard error, if that can be written: the exit code matters more than the words. What
+/// modules and traces contribute must not control the terminal.
+pub fn say(text: &str) {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
+}
+
+/// Text with its control characters escaped.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
 
 /// Prints an error and gives its exit code. Closed output is quiet.
 pub fn failed(error: &anyhow::Error) -> ExitCode {
@@ -20,9 +37,9 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     }
     // Our own errors say their cause themselves.
     if error.is::<wrr::Error>() || error.is::<wrr::TraceError>() {
-        eprintln!("error: {error}");
+        say(&format!("error: {error}"));
     } else {
-        eprintln!("error: {error:#}");
+        say(&format!("error: {error:#}"));
     }
     ExitCode::from(code as u8)
 }
@@ -36,24 +53,24 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 pub fn ended(end: &End) -> i32 {
     match (&end.ending, &end.trap) {
         (Ending::Trapped { .. }, Some((message, backtrace))) => {
-            eprint!("wrr: trap: {message}\n{}", backtrace_text(backtrace));
+            say(&format!("wrr: trap: {message}\n{}", backtrace_text(backtrace)));
         }
-        (Ending::Trapped { kind }, None) => eprintln!("wrr: trap: {kind}"),
-        (Ending::HostFailed { what }, _) => eprintln!("error: {what}"),
+        (Ending::Trapped { kind }, None) => say(&format!("wrr: trap: {kind}")),
+        (Ending::HostFailed { what }, _) => say(&format!("error: {what}")),
         (Ending::Exited { .. } | Ending::Returned { .. } | Ending::Interrupted, _) => {}
     }
     end.exit_code().unwrap_or(ERROR)
 }
 
 fn backtrace_text(backtrace: &Backtrace) -> String {
-    let mut text = String::from("wasm backtrace:\n");
+    let mut text = String::from("wasm backtrace:");
     for (i, frame) in backtrace.frames.iter().enumerate() {
         let name = match &frame.name {
             Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {}", frame.function),
         };
         let offset = frame.module_offset.map_or_else(|| "?".to_owned(), |o| format!("{o:#x}"));
-        text += &format!("  {i:>3}: {offset:>10}  {name}\n");
+        text += &format!("\n  {i:>3}: {offset:>10}  {name}");
     }
     text
 }

@@ -11,11 +11,9 @@ pub const PREVIEW1: &str = "wasi_snapshot_preview1";
 #[non_exhaustive]
 pub enum Refusal {
     /// Neither a binary module nor text.
-    #[error(
-        "not a WebAssembly module: it starts with \"{found}\"; give a .wasm file, or .wat text"
-    )]
+    #[error("not a WebAssembly module: it starts with {found}; give a .wasm file, or .wat text")]
     NotAModule {
-        /// The first bytes, escaped.
+        /// The first bytes, quoted and escaped.
         found: String,
     },
     /// Text that does not parse.
@@ -128,7 +126,10 @@ pub fn module_bytes(given: Vec<u8>) -> Result<Vec<u8>, Refusal> {
             wat::parse_str(text).map_err(|e| Refusal::Text(e.to_string()))
         }
         _ => Err(Refusal::NotAModule {
-            found: given[..given.len().min(8)].escape_ascii().to_string(),
+            found: match &given[..given.len().min(8)] {
+                [] => "nothing: it is empty".to_owned(),
+                start => format!("\"{}\"", start.escape_ascii()),
+            },
         }),
     }
 }

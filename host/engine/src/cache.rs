@@ -36,31 +36,15 @@ impl CodeCache {
     /// Loads an entry. A damaged one is removed, so that it is built again.
     pub(crate) fn load(&self, engine: &wasmtime::Engine, key: &str) -> Option<wasmtime::Module> {
         let entry = self.dir.join(key);
-        let file = entry.join("module.cwasm");
-        let sum = std::fs::read(entry.join("sum")).ok()?;
-        let module = if sum == sum_of_file(&file).ok()?.to_le_bytes() {
-            // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
-            // it is mapped. The checksum shows the first (against accidents, not against whoever can write
-            // to the user's own cache); entries are only ever created whole and removed, never written again.
-            unsafe { wasmtime::Module::deserialize_file(engine, &file) }.ok()
-        } else {
-            None
-        };
-        match &module {
+        std::fs::symlink_metadata(&entry).ok()?;
+        let module = load_entry(engine, &entry);
+        if module.is_some() {
             // So that eviction sees it as used. Failing to say so costs a compilation some day.
-            Some(_) => {
-                let _ = std::fs::File::options()
-                    .write(true)
-                    .open(entry.join("sum"))
-                    .and_then(|f| f.set_modified(SystemTime::now()));
-            }
-            None => {
-                tracing::debug!(
-                    "the cache entry {} is damaged; it is built again",
-                    entry.display()
-                );
-                let _ = std::fs::remove_dir_all(&entry);
-            }
+            let sum = std::fs::File::options().write(true).open(entry.join("sum"));
+            let _ = sum.and_then(|f| f.set_modified(SystemTime::now()));
+        } else {
+            tracing::debug!("the cache entry {} is damaged; it is built again", entry.display());
+            let _ = std::fs::remove_dir_all(&entry).or_else(|_| std::fs::remove_file(&entry));
         }
         module
     }
@@ -109,6 +93,21 @@ impl CodeCache {
             let _ = std::fs::remove_dir_all(path);
         }
     }
+}
+
+fn load_entry(engine: &wasmtime::Engine, entry: &Path) -> Option<wasmtime::Module> {
+    let (code, sum) = (entry.join("module.cwasm"), entry.join("sum"));
+    let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_file());
+    if !is_file(&code) || !is_file(&sum) {
+        return None;
+    }
+    if std::fs::read(sum).ok()? != sum_of_file(&code).ok()?.to_le_bytes() {
+        return None;
+    }
+    // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
+    // it is mapped. The checksum shows the first (against accidents, not against whoever can write
+    // to the user's own cache); entries are only ever created whole and removed, never written again.
+    unsafe { wasmtime::Module::deserialize_file(engine, &code) }.ok()
 }
 
 /// XXH3-64 of a file's content, which is not kept: a large buffer costs more page faults than the hash costs time.

@@ -57,8 +57,31 @@ impl Program {
             }
         };
         check_imports(&module)?;
+        check_size(&module, limits)?;
         Ok(Program { engine, module, limits: *limits })
     }
+}
+
+/// What the module starts with must be within its limits: better to know before a trace is begun.
+fn check_size(module: &wasmtime::Module, limits: &Limits) -> Result<(), Refusal> {
+    let needs = module.resources_required();
+    // In wasm pages; wrr takes no others than those of 64 KiB.
+    let memory_bytes =
+        needs.max_initial_memory_size.map_or(0, |pages| pages.saturating_mul(1 << 16));
+    if memory_bytes > limits.memory_bytes_max {
+        return Err(Refusal::Instantiate(format!(
+            "it starts with a memory of {memory_bytes} bytes, the most is {}",
+            limits.memory_bytes_max
+        )));
+    }
+    let elements = needs.max_initial_table_size.unwrap_or(0);
+    if elements > limits.table_elements_max {
+        return Err(Refusal::Instantiate(format!(
+            "it starts with a table of {elements} elements, the most is {}",
+            limits.table_elements_max
+        )));
+    }
+    Ok(())
 }
 
 /// Everything that compiled code depends on.

@@ -27,8 +27,11 @@ pub enum Error {
     Diverged(Box<Divergence>),
     /// The trace could not be written to its end.
     #[error(
-        "{error}; saved are the first {} events ({} bytes), which can be replayed",
-        saved.events, saved.file_bytes
+        "{error}; {}",
+        match saved.events {
+            0 => "nothing that could be replayed was saved".to_owned(),
+            some => format!("saved are the first {some} events, which can be replayed"),
+        }
     )]
     NotSaved {
         /// What is in the file.

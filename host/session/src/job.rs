@@ -49,9 +49,10 @@ pub struct Interrupt(Interrupter);
 
 impl Interrupt {
     /// Completes the trace with what was recorded so far. The guest goes on, unrecorded, until the
-    /// caller ends the process.
-    pub fn finish_trace(&self) {
-        self.0.interrupt();
+    /// caller ends the process. `false` if the recording was being finished already.
+    #[must_use]
+    pub fn finish_trace(&self) -> bool {
+        self.0.interrupt()
     }
 }
 

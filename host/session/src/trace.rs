@@ -66,7 +66,15 @@ impl<'a> Trace<'a> {
         .map_err(refused)?;
         drop(module);
         let entry = entry(manifest.invoke.as_deref(), &manifest.args);
-        let host = Host::new(Replay::new(&self.reader, output)?);
+        let ended_early = |events| {
+            let ending = self.reader.ending().cloned();
+            Ok(Replayed { end: ending.map(|ending| End { ending, trap: None }), events })
+        };
+        let replay = Replay::new(&self.reader, output)?;
+        if replay.is_over() {
+            return ended_early(0);
+        }
+        let host = Host::new(replay);
         let (ended, mut host) = program.run(&entry, host).map_err(refused)?;
         let result = match ended.how {
             How::Ended(ending) => {
@@ -77,10 +85,8 @@ impl<'a> Trace<'a> {
         let events = host.events();
         match result {
             Ok(end) => Ok(Replayed { end, events }),
-            Err(Stop::EndOfTrace) => {
-                let ending = self.reader.ending().cloned();
-                Ok(Replayed { end: ending.map(|ending| End { ending, trap: None }), events })
-            }
+            // From the last event the call did not return, so it was not counted.
+            Err(Stop::EndOfTrace) => ended_early(events + 1),
             Err(Stop::Diverged(divergence)) => Err(Error::Diverged(divergence)),
             Err(Stop::Trace(error)) => Err(Error::Trace(error)),
             Err(Stop::OutputClosed) => Err(Error::OutputClosed),

@@ -54,6 +54,20 @@ pub enum TraceError {
         /// The part that is missing.
         missing: &'static str,
     },
+    /// Arguments and environment take too much room.
+    #[error(
+        "arguments and environment take {len_bytes} bytes, a trace can hold 8 MiB; pass large inputs as files"
+    )]
+    ManifestTooLong {
+        /// Their length with the rest of the manifest.
+        len_bytes: usize,
+    },
+    /// Another recorder is writing to the file.
+    #[error("{}: another wrr is recording into this file; choose another one with -o", path.display())]
+    BeingWritten {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file at the place where a trace shall be written is something else.
     #[error("{}: exists and is not a wrr trace, so it is not overwritten; choose another file with -o", path.display())]
     WouldOverwrite {

@@ -11,6 +11,7 @@ use crate::error::TraceError;
 use crate::event::{Event, EventIndex};
 use crate::manifest::{Ending, HostNote, IndexEntry, Manifest, ModuleId, TimeStamp};
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -96,13 +97,16 @@ impl TraceReader {
     /// # Errors
     /// As [`TraceReader::open`], if not even the manifest can be read.
     pub fn open_damaged(path: &Path) -> Result<TraceReader, TraceError> {
-        let mut file = File::open(path).map_err(TraceError::io(path, "open"))?;
-        let metadata = file.metadata().map_err(TraceError::io(path, "open"))?;
-        let not_a_trace =
-            |found: &str| TraceError::NotATrace { path: path.to_owned(), found: found.to_owned() };
-        if metadata.is_dir() {
-            return Err(not_a_trace("it is a directory"));
+        // Asked before it is opened: opening a pipe would wait for somebody to write to it.
+        let metadata = std::fs::metadata(path).map_err(TraceError::io(path, "open"))?;
+        if !metadata.is_file() {
+            let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
+            return Err(TraceError::NotATrace {
+                path: path.to_owned(),
+                found: format!("it is {what}"),
+            });
         }
+        let mut file = File::open(path).map_err(TraceError::io(path, "open"))?;
         let file_bytes = metadata.len();
         let version = check_file_header(path, &mut file, file_bytes)?;
         let Scan { chunks, tail } = scan(path, &mut file, file_bytes)?;
@@ -182,7 +186,11 @@ impl TraceReader {
         offset: u64,
         header: &ChunkHeader,
     ) -> Result<Vec<IndexEntry>, TraceError> {
-        let index: Vec<IndexEntry> = self.decode_chunk(offset, header)?;
+        let payload = self.payload(offset, header)?;
+        let before = self.chunks.iter().filter(|(at, _)| *at < offset).count();
+        check_count(&payload, before).map_err(|what| self.damaged(offset, what))?;
+        let index: Vec<IndexEntry> =
+            decode(&payload).map_err(|what| self.damaged(offset, format!("chunk INDX: {what}")))?;
         let named = index.iter().map(|e| (e.offset, e.kind));
         let found = self
             .chunks
@@ -193,6 +201,14 @@ impl TraceReader {
             .map(|(at, h)| (*at, h.kind.0));
         if !named.eq(found) {
             return Err(self.damaged(offset, "the index does not name the chunks before it".into()));
+        }
+        let mut next = 0;
+        for entry in index.iter().filter(|e| e.kind == ChunkKind::EVENTS.0) {
+            if entry.first_event != next || entry.events == 0 {
+                let what = "the index's batches do not follow each other".to_owned();
+                return Err(self.damaged(offset, what));
+            }
+            next = next.saturating_add(entry.events);
         }
         Ok(index)
     }
@@ -304,6 +320,7 @@ impl TraceReader {
     /// # Errors
     /// As [`TraceReader::events`], and those of passing over the events before.
     pub fn events_from(&self, from: EventIndex) -> Result<Events, TraceError> {
+        // The index is checked to be gapless; that it fits the batches is checked as they are read.
         let before = self
             .index
             .iter()
@@ -334,7 +351,13 @@ impl TraceReader {
     pub fn time_stamps(&self) -> Result<Vec<TimeStamp>, TraceError> {
         let mut stamps = Vec::new();
         for (offset, header) in self.of_kind(ChunkKind::TIMES) {
-            let pairs: Vec<(u64, u64)> = self.decode_chunk(*offset, header)?;
+            let payload = self.payload(*offset, header)?;
+            // One for each batch, so hostile files cannot make many out of little.
+            let batches = self.of_kind(ChunkKind::EVENTS).count();
+            check_count(&payload, batches.saturating_sub(stamps.len()))
+                .map_err(|what| self.damaged(*offset, what))?;
+            let pairs: Vec<(u64, u64)> = decode(&payload)
+                .map_err(|what| self.damaged(*offset, format!("chunk time: {what}")))?;
             stamps.extend(
                 pairs
                     .into_iter()
@@ -360,15 +383,28 @@ impl TraceReader {
             }
         }
         self.module()?;
-        self.events()?.try_for_each(|event| event.map(drop))
+        self.events()?.try_for_each(|event| event.map(drop))?;
+        // The batches follow each other, and so does the index: only the last one's length is left.
+        let indexed = self.index.iter().rfind(|e| e.kind == ChunkKind::EVENTS.0);
+        let last = self.of_kind(ChunkKind::EVENTS).last();
+        if let (Some(entry), Some((offset, header))) = (indexed, last) {
+            let batch = BatchDecoder::new(self.payload(*offset, header)?)
+                .map_err(|what| self.damaged(*offset, what))?;
+            if (batch.next_event().0, batch.events_left()) != (entry.first_event, entry.events) {
+                let what = "the index does not fit the batch here".to_owned();
+                return Err(self.damaged(*offset, what));
+            }
+        }
+        Ok(())
     }
 
     /// How many chunks of each kind there are, with their stored and decoded bytes, in order of appearance.
     #[must_use]
     pub fn chunk_totals(&self) -> Vec<(ChunkKind, u64, u64, u64)> {
         let mut totals: Vec<(ChunkKind, u64, u64, u64)> = Vec::new();
+        let mut places = HashMap::new();
         for (_, header) in &self.chunks {
-            let i = totals.iter().position(|t| t.0 == header.kind).unwrap_or_else(|| {
+            let i = *places.entry(header.kind).or_insert_with(|| {
                 totals.push((header.kind, 0, 0, 0));
                 totals.len() - 1
             });
@@ -479,6 +515,16 @@ impl Iterator for Events {
             self.chunks = Vec::new().into_iter();
         }
         item
+    }
+}
+
+/// Checks the count at the front of a list before it is decoded.
+fn check_count(payload: &[u8], most: usize) -> Result<(), String> {
+    let (count, _) = postcard::take_from_bytes::<u64>(payload).map_err(|e| e.to_string())?;
+    if count > most as u64 {
+        Err(format!("{count} entries, at most {most} make sense"))
+    } else {
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::TraceError;
 use crate::event::{Call, EventIndex, Outcome, Tick};
 use crate::manifest::{Ending, HostNote, IndexEntry, Manifest, TimeStamp};
 use crate::reader::TraceReader;
+use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -33,7 +34,9 @@ const QUEUE_BATCHES_LONG: usize = 2;
 /// How often wall-clock stamps are written out.
 const STAMP_INTERVAL: Duration = Duration::from_secs(1);
 /// The module is cut into pieces of this size.
-const MODULE_PIECE_BYTES: usize = 16 << 20;
+const MODULE_PIECE_BYTES: usize = 2 << 20;
+/// How long an interrupted recording may take to be written out; a disk that hangs must not hang a signal.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a trace is to be written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,14 +127,22 @@ pub struct TraceWriter {
 pub struct Interrupter(Arc<Shared>);
 
 impl Interrupter {
-    /// Writes out what there is, with [`Ending::Interrupted`], and waits until it is in the file.
-    pub fn interrupt(&self) {
+    /// Writes out what there is, with [`Ending::Interrupted`], and waits (not forever) until it is in
+    /// the file. `false` if the recording was being finished already, so that there is nothing to interrupt.
+    #[must_use]
+    pub fn interrupt(&self) -> bool {
         let mut state = self.0.lock();
-        state.closing.get_or_insert(Ending::Interrupted);
-        self.0.work.notify_one();
-        while !state.done {
-            state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if state.closing.is_some() {
+            return false;
         }
+        state.closing = Some(Ending::Interrupted);
+        self.0.work.notify_one();
+        let until = Instant::now() + INTERRUPT_TIMEOUT;
+        while !state.done && Instant::now() < until {
+            let waited = self.0.room.wait_timeout(state, Duration::from_millis(50));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 }
 
@@ -150,8 +161,7 @@ impl TraceWriter {
         options: WriterOptions,
     ) -> Result<TraceWriter, TraceError> {
         refuse_to_overwrite(path)?;
-        let mut file = ChunkFile::create(path)?;
-        let manifest = to_bytes(manifest);
+        let mut file = ChunkFile::create(path, &to_bytes(manifest))?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 encoder: BatchEncoder::new(EventIndex(0), Tick(0)),
@@ -174,7 +184,7 @@ impl TraceWriter {
             .name("wrr trace writer".to_owned())
             .spawn(move || {
                 let result = file
-                    .write_head(&manifest, note.as_ref(), &module)
+                    .write_head(note.as_ref(), &module)
                     .and_then(|()| write_batches(&for_thread, &mut file, options));
                 drop(module);
                 if result.is_err() {
@@ -267,7 +277,9 @@ impl TraceWriter {
         };
         let thread = self.thread.take().expect("only `finish` takes it, and consumes the writer");
         let (saved, error) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if error.is_none() && self.options.canonical && early {
+        // A device or a pipe cannot be rewritten.
+        let regular = std::fs::metadata(&self.path).is_ok_and(|m| m.is_file());
+        if error.is_none() && self.options.canonical && early && regular {
             return match make_canonical(&self.path) {
                 Ok(saved) => (saved, None),
                 Err(error) => (saved, Some(error)),
@@ -364,19 +376,29 @@ fn compressor(path: &Path) -> Result<Compressor, TraceError> {
 }
 
 impl ChunkFile {
-    fn create(path: &Path) -> Result<ChunkFile, TraceError> {
-        let mut file = File::create(path).map_err(TraceError::io(path, "create the trace"))?;
-        let mut header = [0; FILE_HEADER_BYTES];
-        header[..8].copy_from_slice(&MAGIC);
-        header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        file.write_all(&header).map_err(TraceError::io(path, "write the trace"))?;
-        let compressor = compressor(path)?;
+    /// Creates the file with its header and its manifest, in one write: a file that is not empty says
+    /// what it is a recording of.
+    fn create(path: &Path, manifest: &[u8]) -> Result<ChunkFile, TraceError> {
+        if manifest.len() as u64 > ChunkKind::MANIFEST.bytes_max() {
+            return Err(TraceError::ManifestTooLong { len_bytes: manifest.len() });
+        }
+        let mut compressor = compressor(path)?;
+        let (header, compressed) = chunk::encode(ChunkKind::MANIFEST, manifest, &mut compressor)
+            .map_err(TraceError::io(path, "compress"))?;
+        let mut head = MAGIC.to_vec();
+        head.extend(FORMAT_VERSION.to_le_bytes());
+        head.resize(FILE_HEADER_BYTES, 0);
+        head.extend(header.to_bytes());
+        head.extend(compressed.as_deref().unwrap_or(manifest));
+        let mut file = open_alone(path)?;
+        file.write_all(&head).map_err(TraceError::io(path, "write the trace"))?;
+        let offset = FILE_HEADER_BYTES as u64;
         Ok(ChunkFile {
             path: path.to_owned(),
             file,
-            end: FILE_HEADER_BYTES as u64,
+            end: head.len() as u64,
             events: 0,
-            index: Vec::new(),
+            index: vec![IndexEntry { kind: header.kind.0, offset, first_event: 0, events: 0 }],
             compressor,
         })
     }
@@ -411,19 +433,24 @@ impl ChunkFile {
         Ok(())
     }
 
-    fn write_head(
-        &mut self,
-        manifest: &[u8],
-        note: Option<&HostNote>,
-        module: &[u8],
-    ) -> Result<(), TraceError> {
-        self.write_chunk(ChunkKind::MANIFEST, manifest, 0, 0)?;
+    fn write_head(&mut self, note: Option<&HostNote>, module: &[u8]) -> Result<(), TraceError> {
         if let Some(note) = note {
             self.write_chunk(ChunkKind::HOST, &to_bytes(note), 0, 0)?;
         }
-        module
-            .chunks(MODULE_PIECE_BYTES)
-            .try_for_each(|piece| self.write_chunk(ChunkKind::MODULE, piece, 0, 0))
+        // Events can only follow the module, so it is compressed on all cores; it comes out the same on any number.
+        let pieces: Vec<&[u8]> = module.chunks(MODULE_PIECE_BYTES).collect();
+        let encoded: Vec<_> = pieces
+            .par_iter()
+            .map(|piece| {
+                let mut compressor = zstd::bulk::Compressor::new(COMPRESSION_LEVEL)?;
+                chunk::encode(ChunkKind::MODULE, piece, &mut compressor)
+            })
+            .collect();
+        for (piece, encoded) in pieces.into_iter().zip(encoded) {
+            let encoded = encoded.map_err(TraceError::io(&self.path, "compress"))?;
+            self.write_encoded(&encoded, piece, 0, 0)?;
+        }
+        Ok(())
     }
 
     fn write_events(&mut self, batch: &Batch) -> Result<(), TraceError> {
@@ -473,10 +500,11 @@ fn host_note() -> HostNote {
 
 /// An existing regular file is only overwritten if it is empty or a trace.
 fn refuse_to_overwrite(path: &Path) -> Result<(), TraceError> {
-    let Ok(mut file) = File::open(path) else { return Ok(()) };
-    if !file.metadata().is_ok_and(|m| m.is_file()) {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
         return Ok(());
     }
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
     let mut magic = Vec::new();
     let _ = (&mut file).take(MAGIC.len() as u64).read_to_end(&mut magic);
     if magic.is_empty() || magic == MAGIC {
@@ -485,13 +513,38 @@ fn refuse_to_overwrite(path: &Path) -> Result<(), TraceError> {
     Err(TraceError::WouldOverwrite { path: path.to_owned() })
 }
 
+/// Opens an empty file that no other recorder writes to. The lock goes with the file.
+fn open_alone(path: &Path) -> Result<File, TraceError> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(TraceError::io(path, "create the trace"))?;
+    if file.metadata().is_ok_and(|m| m.is_file()) {
+        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+            return Err(TraceError::BeingWritten { path: path.to_owned() });
+        }
+        file.set_len(0).map_err(TraceError::io(path, "empty the old trace"))?;
+    }
+    Ok(file)
+}
+
 /// Rewrites a finished trace so that its batches do not depend on when they were flushed.
 fn make_canonical(path: &Path) -> Result<Saved, TraceError> {
+    // The file behind a link is the one to be replaced.
+    let path = &std::fs::canonicalize(path).map_err(TraceError::io(path, "find the trace"))?;
+    let metadata = std::fs::metadata(path).map_err(TraceError::io(path, "find the trace"))?;
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
+    if temporary.exists() {
+        return Err(TraceError::WouldOverwrite { path: temporary });
+    }
     let result = rewrite(path, &temporary).and_then(|saved| {
-        std::fs::rename(&temporary, path).map_err(TraceError::io(path, "replace the trace"))?;
+        std::fs::set_permissions(&temporary, metadata.permissions())
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .map_err(TraceError::io(path, "replace the trace"))?;
         Ok(saved)
     });
     if result.is_err() {
@@ -503,8 +556,8 @@ fn make_canonical(path: &Path) -> Result<Saved, TraceError> {
 fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
     let reader = TraceReader::open(from)?;
     let ending = reader.ending().cloned().expect("only finished traces are rewritten");
-    let mut file = ChunkFile::create(to)?;
-    file.write_head(&to_bytes(reader.manifest()), None, &reader.module()?)?;
+    let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()))?;
+    file.write_head(None, &reader.module()?)?;
     let mut encoder = BatchEncoder::new(EventIndex(0), Tick(0));
     for event in reader.events()? {
         let event = event?;

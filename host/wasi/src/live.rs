@@ -33,6 +33,9 @@ use wrr_trace::{
 /// Waits up to this long are not announced by a flush; see [`Live::may_block`].
 const SHORT_WAIT_NS: u64 = 1_000_000;
 
+/// Piped input is gathered in pieces of at most this size.
+const PIECE_BYTES: u64 = 1 << 18;
+
 /// The number of the file type `regular_file`.
 const REGULAR_FILE: u8 = 4;
 /// The number of the file type `character_device`.
@@ -169,23 +172,36 @@ impl Live {
     ) -> Answer {
         let len = len.min(EVENT_DATA_BYTES_MAX as u64) as u32;
         // The list stands behind the buffer, aligned.
-        let list = len.next_multiple_of(8);
+        let list = len.next_multiple_of(8) as usize;
         let mut scratch = std::mem::take(&mut self.spare);
-        scratch.resize(list as usize + 8, 0);
-        scratch[list as usize..list as usize + 4].fill(0);
-        scratch[list as usize + 4..].copy_from_slice(&len.to_le_bytes());
-        let result =
-            read(&mut self.ctx, &mut GuestMemory::Unshared(&mut scratch), GuestPtr::new((list, 1)));
-        match result {
-            Ok((count, reply)) => {
-                scratch.truncate(count as usize);
-                Ok(Outcome { errno: Errno::success, reply, data: scratch })
-            }
+        if scratch.len() < list + 8 {
+            scratch.resize(list + 8, 0);
+        }
+        scratch[list..list + 4].fill(0);
+        scratch[list + 4..list + 8].copy_from_slice(&len.to_le_bytes());
+        let result = read(
+            &mut self.ctx,
+            &mut GuestMemory::Unshared(&mut scratch),
+            GuestPtr::new((list as u32, 1)),
+        );
+        let (count, reply) = match result {
+            Ok(result) => result,
             Err(error) => {
                 self.spare = scratch;
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        let count = count as usize;
+        let data = if count >= scratch.len() / 2 {
+            scratch.truncate(count);
+            scratch
+        } else {
+            // Growing the buffer again for every short read would cost more than this copy.
+            let data = scratch[..count].to_vec();
+            self.spare = scratch;
+            data
+        };
+        Ok(Outcome { errno: Errno::success, reply, data })
     }
 
     /// The call itself. `memory` is the guest's, for output.
@@ -256,9 +272,10 @@ impl Live {
                 wait(ctx.fd_filestat_set_times(none, fd(0), a[1], a[2], flags)).map(nothing)
             }
             (Function::FdRead, Input::Buffers(iovs)) => {
-                let len = iovs.iter().map(|v| u64::from(v.len)).sum();
+                let len: u64 = iovs.iter().map(|v| u64::from(v.len)).sum();
                 let whole = self.world.is_some() && self.is_piped_input(arg(0));
-                let answer = self.fill(len, |ctx, memory, list| {
+                let first = if whole { len.min(PIECE_BYTES) } else { len };
+                let answer = self.fill(first, |ctx, memory, list| {
                     Ok((wait(ctx.fd_read(memory, fd(0), list))?, Reply::Nothing))
                 })?;
                 if whole { self.read_on(answer, len, fd(0)) } else { Ok(answer) }
@@ -313,6 +330,12 @@ impl Live {
                 Ok(delivered(buffer))
             }
             (Function::FdRenumber, _) => wait(ctx.fd_renumber(none, fd(0), fd(1))).map(nothing),
+            (Function::FdSeek | Function::FdTell, _)
+                if self.world.is_some() && self.streams.get(arg(0)).is_some() =>
+            {
+                // Whether a stream is a file is the host's business.
+                Err(types::Errno::Spipe.into())
+            }
             (Function::FdSeek, _) => {
                 let whence = match arg(2) {
                     0 => types::Whence::Set,
@@ -438,13 +461,18 @@ impl Live {
     fn read_on(&mut self, mut answer: Outcome, len: u64, fd: types::Fd) -> Answer {
         let len = len.min(EVENT_DATA_BYTES_MAX as u64);
         while !answer.data.is_empty() && (answer.data.len() as u64) < len {
-            let more = self.fill(len - answer.data.len() as u64, |ctx, memory, list| {
+            let room = (len - answer.data.len() as u64).min(PIECE_BYTES);
+            let more = self.fill(room, |ctx, memory, list| {
                 Ok((wait(ctx.fd_read(memory, fd, list))?, Reply::Nothing))
-            })?;
-            if more.data.is_empty() {
-                break;
+            });
+            match more {
+                Ok(more) if !more.data.is_empty() => {
+                    answer.data.extend_from_slice(&more.data);
+                    self.recycle(more.data);
+                }
+                // An error comes again with the next read, if it lasts.
+                Ok(_) | Err(_) => break,
             }
-            answer.data.extend_from_slice(&more.data);
         }
         Ok(answer)
     }

@@ -35,6 +35,8 @@ impl ReplayOutput {
 /// A host that answers from a trace.
 pub struct Replay {
     events: Events,
+    /// The next event, read ahead to know whether the one before is the last.
+    ahead: Option<Event>,
     next: EventIndex,
     ending: Option<Ending>,
     streams: Streams,
@@ -47,13 +49,26 @@ impl Replay {
     /// # Errors
     /// None at once; a damaged trace shows when its event is reached.
     pub fn new(reader: &TraceReader, output: ReplayOutput) -> Result<Replay, TraceError> {
+        let mut events = reader.events()?;
         Ok(Replay {
-            events: reader.events()?,
+            ahead: events.next().transpose()?,
+            events,
             next: EventIndex(0),
             ending: reader.ending().cloned(),
             streams: Streams::new(),
             output,
         })
+    }
+
+    /// Whether the run did not come to an end of its own while it was recorded.
+    fn is_cut(&self) -> bool {
+        matches!(self.ending, None | Some(Ending::Interrupted | Ending::HostFailed { .. }))
+    }
+
+    /// Whether all that was recorded of a run without an end has been replayed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ahead.is_none() && self.is_cut()
     }
 
     fn diverged(&self, recorded: String, replayed: String) -> Stop {
@@ -94,10 +109,12 @@ impl Source for Replay {
         _refused: Option<Errno>,
         memory: &mut [u8],
     ) -> Result<Outcome, Stop> {
-        let Some(event) = self.events.next().transpose()? else {
+        let Some(event) = self.ahead.take() else {
             return Err(match &self.ending {
-                None | Some(Ending::Interrupted | Ending::HostFailed { .. }) => Stop::EndOfTrace,
-                Some(ending) => self.diverged(format!("the run ends: {ending}"), call.to_string()),
+                Some(ending) if !self.is_cut() => {
+                    self.diverged(format!("the run ends: {ending}"), call.to_string())
+                }
+                _ => Stop::EndOfTrace,
             });
         };
         let Event { call: recorded, outcome, .. } = event;
@@ -111,20 +128,25 @@ impl Source for Replay {
         self.streams.observe(call, &outcome);
         self.show(call, &outcome, memory)?;
         self.next.0 += 1;
+        self.ahead = self.events.next().transpose()?;
+        if self.is_over() {
+            // Nothing is known of what followed, and it may have been an endless loop.
+            return Err(Stop::EndOfTrace);
+        }
         Ok(outcome)
     }
 
     fn finish(&mut self, ending: &Ending) -> Result<(), Stop> {
-        if let Some(event) = self.events.next().transpose()? {
+        if let Some(event) = self.ahead.take() {
             return Err(self.diverged(event.call.to_string(), format!("it ended: {ending}")));
         }
         match &self.ending {
             Some(recorded) if recorded == ending => Ok(()),
-            None | Some(Ending::Interrupted | Ending::HostFailed { .. }) => Err(Stop::EndOfTrace),
-            Some(recorded) => {
+            Some(recorded) if !self.is_cut() => {
                 Err(self
                     .diverged(format!("the run ends: {recorded}"), format!("it ended: {ending}")))
             }
+            _ => Err(Stop::EndOfTrace),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - A listing is taken once, when a guest reads a directory from its start, and read on from memory:
 //!   upstream lists the whole directory again for every `fd_readdir`, and shifts when it changes.
-//! - Times before 1970 are shown as 1970; upstream panics.
+//! - Times before 1970 or after 2554 are shown as 0; upstream panics or wraps.
 //! - With [`Inodes`], metadata is virtual and listings are sorted.
 
 use super::virtual_world::Inodes;
@@ -58,7 +58,11 @@ impl View {
     /// The metadata of what was opened.
     fn of_own(&self, mut stat: Filestat) -> Filestat {
         for time in [&mut stat.atim, &mut stat.mtim, &mut stat.ctim] {
-            *time = time.filter(|t| *t >= SystemTime::UNIX_EPOCH);
+            // What 64 bits of nanoseconds can hold: 1970 to 2554. Upstream panics or wraps.
+            *time = time.filter(|t| {
+                let since = t.duration_since(SystemTime::UNIX_EPOCH);
+                since.is_ok_and(|since| u64::try_from(since.as_nanos()).is_ok())
+            });
         }
         if let Some(inodes) = &self.inodes {
             inodes.normalise(&mut stat, self.number);

@@ -1,0 +1,47 @@
+//! Ends a recording properly when the user or the system wants it to end.
+
+use wrr::Interrupt;
+
+/// From now on Ctrl-C, a closed terminal and `kill` complete the trace and end the process with the code
+/// that a shell expects. Signals that were ignored when wrr was started stay ignored (`nohup`).
+pub fn finish_on_signals(interrupt: Interrupt) {
+    if let Err(e) = install(interrupt) {
+        tracing::debug!("signals end the recording without an ending: {e}");
+    }
+}
+
+#[cfg(unix)]
+fn install(interrupt: Interrupt) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let ignored = ignored_signals();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
+    std::thread::Builder::new().name("wrr signals".to_owned()).spawn(move || {
+        let mut insisting = false;
+        for signal in signals.forever() {
+            // A recording that is being finished already is let finish, unless the user insists.
+            if interrupt.finish_trace() || insisting {
+                std::process::exit(128 + signal);
+            }
+            insisting = true;
+        }
+    })?;
+    Ok(())
+}
+
+/// The signals that are ignored, as bits from signal 1 on. Only Linux tells without unsafe code.
+#[cfg(unix)]
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(windows)]
+fn install(interrupt: Interrupt) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || {
+        if interrupt.finish_trace() {
+            std::process::exit(130);
+        }
+    })
+}
