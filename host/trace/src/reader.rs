@@ -10,6 +10,7 @@ use crate::codec::BatchDecoder;
 use crate::error::TraceError;
 use crate::event::{Event, EventIndex};
 use crate::manifest::{Ending, HostNote, IndexEntry, Manifest, ModuleId, TimeStamp};
+use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fs::File;
@@ -48,13 +49,19 @@ struct Source {
 
 impl Source {
     fn payload(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
+        let stored = self.stored(offset, header)?;
+        chunk::decode(header, stored).map_err(|what| self.damaged(offset, what))
+    }
+
+    /// A chunk's payload as it lies in the file, unchecked.
+    fn stored(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
         // The scan saw that the file is this long, so the reservation is bounded by the file.
         let mut stored = vec![0; header.stored_bytes as usize];
         let mut file = &self.file;
         file.seek(SeekFrom::Start(offset + CHUNK_HEADER_BYTES as u64))
             .and_then(|_| file.read_exact(&mut stored))
             .map_err(TraceError::io(&self.path, "read"))?;
-        chunk::decode(header, stored).map_err(|what| self.damaged(offset, what))
+        Ok(stored)
     }
 
     fn damaged(&self, offset: u64, what: String) -> TraceError {
@@ -272,18 +279,29 @@ impl TraceReader {
     /// [`TraceError::NothingRecorded`] if the recording was cut off before the module was complete,
     /// [`TraceError::Damaged`] if the module is not the one that the manifest names.
     pub fn module(&self) -> Result<Vec<u8>, TraceError> {
-        let mut module = Vec::new();
-        let mut first_at = None;
-        for (offset, header) in self.of_kind(ChunkKind::MODULE) {
-            first_at.get_or_insert(*offset);
-            if module.len() as u64 + header.raw_bytes > self.manifest.module_bytes {
+        let pieces: Vec<_> = self.of_kind(ChunkKind::MODULE).collect();
+        let first_at = pieces.first().map(|(offset, _)| *offset);
+        let mut module_bytes = 0;
+        let mut stored = Vec::with_capacity(pieces.len());
+        for (offset, header) in &pieces {
+            module_bytes += header.raw_bytes;
+            if module_bytes > self.manifest.module_bytes {
                 let what = format!(
                     "the module is longer than the {} bytes that the manifest names",
                     self.manifest.module_bytes
                 );
                 return Err(self.damaged(*offset, what));
             }
-            module.append(&mut self.payload(*offset, header)?);
+            stored.push(self.source.stored(*offset, header)?);
+        }
+        let decoded: Vec<_> = pieces
+            .par_iter()
+            .zip(stored)
+            .map(|((_, header), stored)| chunk::decode(header, stored))
+            .collect();
+        let mut module = Vec::with_capacity(module_bytes as usize);
+        for ((offset, _), piece) in pieces.iter().zip(decoded) {
+            module.append(&mut piece.map_err(|what| self.damaged(*offset, what))?);
         }
         let (found, named) = (ModuleId::of(&module), self.manifest.module);
         if found == named {
