@@ -117,9 +117,21 @@ fn killed_at_any_moment_the_trace_is_valid() {
     assert!(most > 1000, "{most}");
 }
 
+/// Whether this process, and so what it starts, ignores a signal.
+fn ignored_here(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
 #[test]
 fn an_interrupted_recording_is_complete_and_says_so() {
     for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        if ignored_here(code - 128) {
+            // `nohup make test`, a job in the background: then wrr ignores it, too.
+            continue;
+        }
         let folder = scratch();
         std::fs::write(folder.path().join("chatty.wat"), CHATTY).unwrap();
         let mut child = spawn(wrr(folder.path()).args(["record", "-o", "t.wrr", "chatty.wat"]));
@@ -274,7 +286,7 @@ fn an_interrupted_endless_loop_replays_up_to_its_last_event() {
             (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 128)))
             (loop $forever (br $forever))))"#;
     std::fs::write(folder.path().join("loop.wat"), source).unwrap();
-    for (name, code) in [("-INT", 130), ("-KILL", 0)] {
+    for (name, code) in [("-TERM", 130), ("-KILL", 0)] {
         let mut child = spawn(wrr(folder.path()).args(["record", "-o", "t.wrr", "loop.wat"]));
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         // The event is in the file within 50 ms; here as soon as it can be read.
