@@ -1,0 +1,1010 @@
+//! Writes the code of one function: whole with its checks, or as a continuation.
+//!
+//! A continuation is what remains of a function. A *tail* starts right behind a call: blocks around it become their
+//! own rests (an `if` the rest of the arm), a loop the rest of its current iteration. Where a tail branches to the header of such a
+//! loop it hands its locals to the *loop entry*: the loop as it is, and the function's rest behind it. So loops stay loops, and a
+//! large one is compiled once for all sites in it. Code that only other arms of a `switch` reach is left out.
+//!
+//! Invariant: whatever the form, a site saves the same values in the same order, and arrivals count the same ticks.
+
+use crate::module::Module;
+use crate::plan::{Block, BlockKind, Plan, Site, Source, Spill};
+use crate::{SiteKind, TransformError};
+use std::collections::HashMap;
+use wasm_encoder::{BlockType, Encode as _, Instruction, MemArg, RefType, ValType};
+use wasmparser::{BinaryReader, Catch, Operator, OperatorsReader};
+
+/// A function that the main module has besides the original ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Helper {
+    /// `data.drop`, which also notes that it was done.
+    DropData(u32),
+    /// `elem.drop`, likewise.
+    DropElements(u32),
+    /// `memory.init` of a segment into a memory.
+    InitMemory { segment: u32, memory: u32 },
+    /// `table.init` of a segment into a table.
+    InitTable { segment: u32, table: u32 },
+    /// `ref.func`.
+    Reference(u32),
+    /// Appends a reference of this type to those that are saved.
+    Save(RefType),
+    /// Takes the next saved reference of this type.
+    Load(RefType),
+    /// Some value of a type that has no null.
+    Zero(RefType),
+}
+
+/// How the code that is being written names things.
+pub(crate) trait Links {
+    /// An original function.
+    fn function(&mut self, original: u32) -> u32;
+    /// A helper.
+    fn helper(&mut self, helper: Helper) -> u32;
+    /// The host function that is called at a stop.
+    fn poll(&mut self) -> u32;
+    /// The loop entry of this block of the function.
+    fn loop_entry(&mut self, block: u32) -> u32;
+    /// A block type that takes nothing and gives these.
+    fn block_type(&mut self, results: &[ValType]) -> BlockType;
+    /// The index of a function type that takes nothing and gives these.
+    fn continuation_type(&mut self, results: &[ValType]) -> u32;
+    /// Whether the code stands in the module with the original's segments and functions.
+    fn is_main(&self) -> bool;
+}
+
+/// Indices of what is added, the same in the main module and in continuations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Added {
+    pub state: u32,
+    pub left: u32,
+    pub sp: u32,
+    pub stack: u32,
+    pub continuations: u32,
+}
+
+impl Added {
+    pub fn to(module: &Module) -> Added {
+        let globals = module.globals.len() as u32;
+        Added {
+            state: globals,
+            left: globals + 1,
+            sp: globals + 2,
+            stack: module.memory_is_64.len() as u32,
+            continuations: module.tables.len() as u32,
+        }
+    }
+}
+
+/// Which sites are checked in a variant.
+pub(crate) trait Checks: Sync {
+    /// Whether frames of this function can be captured at all.
+    fn function(&self, function: u32) -> bool;
+    /// Whether a capture can happen at this site of a function that can be captured.
+    fn site(&self, kind: SiteKind) -> bool;
+}
+
+/// Written code, without the declarations of its locals.
+#[derive(Debug, Default)]
+pub(crate) struct Code {
+    pub bytes: Vec<u8>,
+    /// Offsets in `bytes` with the original's offsets, where the distance between the two changes; ascending.
+    pub map: Vec<(u32, u32)>,
+    /// Offsets in `bytes` of the `if`s that are unlikely.
+    pub unlikely: Vec<u32>,
+    /// Types of the locals behind the parameters.
+    pub locals: Vec<ValType>,
+}
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    /// From behind this site on.
+    Tail(u32),
+    /// From this loop on.
+    LoopEntry(u32),
+}
+
+/// A block that is open where the writer is.
+struct Open {
+    block: u32,
+    /// How many blocks were open in the written code when its label was, itself included.
+    level: u32,
+    /// Whether it began before what is written.
+    around: bool,
+    targeted: bool,
+    /// Whether the end of the first arm was reached; for an `if`.
+    then_falls: bool,
+    in_else: bool,
+}
+
+struct Emitter<'a, L> {
+    module: &'a Module,
+    plan: &'a Plan,
+    links: &'a mut L,
+    checks: &'a dyn Checks,
+    added: Added,
+    out: Vec<u8>,
+    map: Vec<(u32, u32)>,
+    unlikely: Vec<u32>,
+    /// From the plan's locals (slots included) to those of the code.
+    local_of: Option<Vec<u32>>,
+    /// Locals of the code that could not be declared without a null.
+    weakened: Vec<bool>,
+    params: usize,
+    /// Types of the code's locals behind its parameters.
+    locals: Vec<ValType>,
+    pointer: Option<u32>,
+    left: Option<u32>,
+    temps: HashMap<(usize, ValType), u32>,
+    open: Vec<Open>,
+    height: u32,
+    reachable: bool,
+    /// Go on at this offset, with what is on the stack.
+    skip: Option<u32>,
+    /// Whether the innermost loops hold the counter in a local.
+    hot: Option<u32>,
+    capturable: bool,
+}
+
+/// Writes a function in a form.
+pub(crate) fn emit<L: Links>(
+    module: &Module,
+    plan: &Plan,
+    links: &mut L,
+    checks: &dyn Checks,
+    form: Form,
+) -> Result<Code, TransformError> {
+    let mut emitter = Emitter {
+        module,
+        plan,
+        links,
+        checks,
+        added: Added::to(module),
+        out: Vec::new(),
+        map: Vec::new(),
+        unlikely: Vec::new(),
+        local_of: None,
+        weakened: Vec::new(),
+        params: 0,
+        locals: Vec::new(),
+        pointer: None,
+        left: None,
+        temps: HashMap::new(),
+        open: Vec::new(),
+        height: 0,
+        reachable: true,
+        skip: None,
+        hot: None,
+        capturable: checks.function(plan.function),
+    };
+    emitter.declare(form);
+    match form {
+        Form::Whole => {
+            emitter.push_open(0, false);
+            emitter.open[0].level = 0;
+            emitter.tick(&plan.sites[0], None);
+            emitter.walk(plan.code_start)?;
+        }
+        Form::Tail(site) => emitter.tail(&plan.sites[site as usize])?,
+        Form::LoopEntry(block) => emitter.loop_entry(block)?,
+    }
+    Ok(Code {
+        bytes: emitter.out,
+        map: emitter.map,
+        unlikely: emitter.unlikely,
+        locals: emitter.locals,
+    })
+}
+
+impl<'a, L: Links> Emitter<'a, L> {
+    /// Decides on the locals of the code.
+    fn declare(&mut self, form: Form) {
+        let plan = self.plan;
+        let all = plan.locals.iter().chain(&plan.slots);
+        match form {
+            Form::Whole => {
+                self.params = plan.signature.params.len();
+                self.locals = all.skip(self.params).copied().collect();
+            }
+            Form::Tail(_) => {
+                self.locals = all.copied().collect();
+                self.weaken(0);
+                self.local_of = Some((0..self.locals.len() as u32).collect());
+            }
+            Form::LoopEntry(block) => {
+                let header = &plan.sites[plan.blocks[block as usize].header as usize];
+                let mut local_of = vec![u32::MAX; plan.locals.len() + plan.slots.len()];
+                for (index, (local, _)) in plan.saved(header).enumerate() {
+                    local_of[local as usize] = index as u32;
+                    self.params += 1;
+                }
+                for (local, &ty) in all.enumerate() {
+                    if local_of[local] == u32::MAX {
+                        local_of[local] = (self.params + self.locals.len()) as u32;
+                        self.locals.push(ty);
+                    }
+                }
+                self.weaken(self.params);
+                self.local_of = Some(local_of);
+            }
+        }
+    }
+
+    /// Locals without a null cannot be declared where nothing assigns them first.
+    fn weaken(&mut self, params: usize) {
+        self.weakened = vec![false; params];
+        for ty in &mut self.locals {
+            let strict = matches!(ty, ValType::Ref(r) if !r.nullable);
+            self.weakened.push(strict);
+            if let (ValType::Ref(r), true) = (ty, strict) {
+                r.nullable = true;
+            }
+        }
+    }
+
+    fn put(&mut self, instruction: &Instruction<'_>) {
+        instruction.encode(&mut self.out);
+    }
+
+    fn new_local(&mut self, ty: ValType) -> u32 {
+        self.locals.push(ty);
+        (self.params + self.locals.len()) as u32 - 1
+    }
+
+    fn pointer(&mut self) -> u32 {
+        match self.pointer {
+            Some(local) => local,
+            None => {
+                let local = self.new_local(ValType::I32);
+                self.pointer = Some(local);
+                local
+            }
+        }
+    }
+
+    fn left(&mut self) -> u32 {
+        match self.left {
+            Some(local) => local,
+            None => {
+                let local = self.new_local(ValType::I64);
+                self.left = Some(local);
+                local
+            }
+        }
+    }
+
+    fn local(&self, original: u32) -> u32 {
+        self.local_of.as_ref().map_or(original, |map| map[original as usize])
+    }
+
+    fn get(&mut self, original: u32) {
+        let local = self.local(original);
+        self.put(&Instruction::LocalGet(local));
+        if self.weakened.get(local as usize) == Some(&true) {
+            self.put(&Instruction::RefAsNonNull);
+        }
+    }
+
+    fn set(&mut self, original: u32) {
+        let local = self.local(original);
+        self.put(&Instruction::LocalSet(local));
+    }
+
+    // --- blocks ---
+
+    fn push_open(&mut self, block: u32, around: bool) {
+        self.open.push(Open {
+            block,
+            level: self.height,
+            around,
+            targeted: false,
+            then_falls: false,
+            in_else: false,
+        });
+    }
+
+    fn block(&self, block: u32) -> &'a Block {
+        &self.plan.blocks[block as usize]
+    }
+
+    /// The depth to write for an original one. Notes that its block is branched to.
+    fn target(&mut self, depth: u32) -> u32 {
+        let index = self.open.len() - 1 - depth as usize;
+        let open = &mut self.open[index];
+        open.targeted = true;
+        self.height - open.level
+    }
+
+    /// The block that starts at this offset; there is one in reachable code.
+    fn block_at(&self, at: u32) -> u32 {
+        let blocks = &self.plan.blocks[1..];
+        let index = blocks.partition_point(|block| block.start < at);
+        index as u32 + 1
+    }
+
+    // --- continuations ---
+
+    fn tail(&mut self, site: &Site) -> Result<(), TransformError> {
+        let pointer = self.pointer();
+        self.put(&Instruction::GlobalGet(self.added.sp));
+        self.put(&Instruction::LocalSet(pointer));
+        let mut offset = RECORD_HEADER_BYTES;
+        for (local, ty) in self.plan.saved(site) {
+            match ty {
+                ValType::Ref(ty) => {
+                    let load = self.links.helper(Helper::Load(nullable(ty)));
+                    self.put(&Instruction::Call(load));
+                }
+                number => {
+                    self.put(&Instruction::LocalGet(pointer));
+                    let memarg = self.memarg(offset);
+                    self.put(&match number {
+                        ValType::I32 => Instruction::I32Load(memarg),
+                        ValType::I64 => Instruction::I64Load(memarg),
+                        ValType::F32 => Instruction::F32Load(memarg),
+                        ValType::F64 => Instruction::F64Load(memarg),
+                        _ => Instruction::V128Load(memarg),
+                    });
+                    offset += bytes_of(number);
+                }
+            }
+            self.set(local);
+        }
+        self.advance(pointer, offset);
+        match site.kind {
+            SiteKind::Entry | SiteKind::Header => {
+                // It will arrive there once more.
+                self.put(&Instruction::GlobalGet(self.added.left));
+                self.put(&Instruction::I64Const(1));
+                self.put(&Instruction::I64Add);
+                self.put(&Instruction::GlobalSet(self.added.left));
+                if site.kind == SiteKind::Header {
+                    self.hand_over(site.block);
+                } else {
+                    for local in 0..self.plan.signature.params.len() as u32 {
+                        self.get(local);
+                    }
+                    let function = self.links.function(self.plan.function);
+                    self.put(&Instruction::ReturnCall(function));
+                }
+                self.put(&Instruction::End);
+                Ok(())
+            }
+            SiteKind::Call { .. } | SiteKind::CallIndirect { .. } | SiteKind::CallRef { .. } => {
+                let around = self.plan.around(site.block);
+                self.open_around(&around, site, site.operands.len())?;
+                self.put(&Instruction::LocalGet(pointer));
+                let memarg = self.memarg(0);
+                self.put(&Instruction::I32Load(memarg));
+                let type_index = self.links.continuation_type(&site.results);
+                let table_index = self.added.continuations;
+                self.put(&Instruction::CallIndirect { type_index, table_index });
+                self.check(site);
+                self.spill_at(site.at);
+                self.walk(site.after)
+            }
+        }
+    }
+
+    fn loop_entry(&mut self, block: u32) -> Result<(), TransformError> {
+        let (start, parent, height) = {
+            let block = self.block(block);
+            (block.start, block.parent, block.height)
+        };
+        let header = &self.plan.sites[self.block(block).header as usize];
+        let below = header.operands.iter().take_while(|o| o.height < height).count();
+        let around = self.plan.around(parent);
+        self.open_around(&around, header, below)?;
+        for operand in &header.operands[below..] {
+            self.operand(operand.source)?;
+        }
+        self.walk(start)
+    }
+
+    /// Opens what stands around, with the operands that wait at each level.
+    fn open_around(
+        &mut self,
+        around: &[u32],
+        site: &Site,
+        operands: usize,
+    ) -> Result<(), TransformError> {
+        self.push_open(0, false);
+        self.open[0].level = 0;
+        let mut operands = site.operands[..operands].iter().peekable();
+        for &index in around {
+            let height = self.block(index).height;
+            while let Some(operand) = operands.next_if(|o| o.height < height) {
+                self.operand(operand.source)?;
+            }
+            let (kind, signature) = (self.block(index).kind, self.block(index).signature.clone());
+            let results = self.links.block_type(&signature.results);
+            match kind {
+                BlockKind::Block | BlockKind::If => {
+                    self.put(&Instruction::Block(results));
+                    self.height += 1;
+                }
+                BlockKind::Loop => {
+                    self.put(&Instruction::Block(results));
+                    let params = self.links.block_type(&signature.params);
+                    self.put(&Instruction::Block(params));
+                    self.height += 2;
+                }
+                BlockKind::TryTable => {
+                    let catches = self.catches_of(index)?;
+                    self.put(&Instruction::TryTable(results, catches.into()));
+                    self.height += 1;
+                }
+            }
+            self.push_open(index, true);
+            let in_else = self.block(index).middle.is_some_and(|middle| site.at > middle);
+            self.open.last_mut().expect("it was just pushed").in_else = in_else;
+        }
+        for operand in operands {
+            self.operand(operand.source)?;
+        }
+        Ok(())
+    }
+
+    fn catches_of(&mut self, block: u32) -> Result<Vec<wasm_encoder::Catch>, TransformError> {
+        let at = self.block(block).start as usize;
+        let bytes = &self.module.bytes[at..self.block(block).end as usize];
+        match OperatorsReader::new(BinaryReader::new(bytes, at)).read()? {
+            Operator::TryTable { try_table } => Ok(self.catches(&try_table.catches)),
+            _ => Err(TransformError::Unsupported { what: "a try_table" }),
+        }
+    }
+
+    fn catches(&mut self, catches: &[Catch]) -> Vec<wasm_encoder::Catch> {
+        catches
+            .iter()
+            .map(|catch| match *catch {
+                Catch::One { tag, label } => {
+                    wasm_encoder::Catch::One { tag, label: self.target(label) }
+                }
+                Catch::OneRef { tag, label } => {
+                    wasm_encoder::Catch::OneRef { tag, label: self.target(label) }
+                }
+                Catch::All { label } => wasm_encoder::Catch::All { label: self.target(label) },
+                Catch::AllRef { label } => {
+                    wasm_encoder::Catch::AllRef { label: self.target(label) }
+                }
+            })
+            .collect()
+    }
+
+    fn operand(&mut self, source: Source) -> Result<(), TransformError> {
+        match source {
+            Source::Local(local) => self.get(local),
+            Source::Slot(slot) => self.get(self.plan.slot_local(slot)),
+            Source::Const { at } => {
+                let at = at as usize;
+                let mut reader =
+                    OperatorsReader::new(BinaryReader::new(&self.module.bytes[at..], at));
+                reader.read()?;
+                let end = reader.original_position();
+                self.out.extend_from_slice(&self.module.bytes[at..end]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the loop's entry with all that is live at its header. The loop's parameters are in their slots.
+    fn hand_over(&mut self, block: u32) {
+        let header = &self.plan.sites[self.block(block).header as usize];
+        for (local, _) in self.plan.saved(header) {
+            self.get(local);
+        }
+        let entry = self.links.loop_entry(block);
+        self.put(&Instruction::ReturnCall(entry));
+    }
+
+    /// The end of a loop around a tail, behind the rest of its iteration.
+    fn close_around_loop(&mut self, open: &Open) {
+        if self.reachable {
+            self.put(&Instruction::Br(1));
+        } else {
+            self.put(&Instruction::Unreachable);
+        }
+        self.put(&Instruction::End);
+        if open.targeted {
+            let header = &self.plan.sites[self.block(open.block).header as usize];
+            let height = self.block(open.block).height;
+            for operand in header.operands.iter().rev().take_while(|o| o.height >= height) {
+                if let Source::Slot(slot) = operand.source {
+                    self.set(self.plan.slot_local(slot));
+                }
+            }
+            self.hand_over(open.block);
+        } else {
+            self.put(&Instruction::Unreachable);
+        }
+        self.put(&Instruction::End);
+        self.height -= 2;
+    }
+
+    // --- ticks and checks ---
+
+    fn memarg(&self, offset: u32) -> MemArg {
+        MemArg { offset: u64::from(offset), align: 0, memory_index: self.added.stack }
+    }
+
+    fn advance(&mut self, pointer: u32, bytes: u32) {
+        self.put(&Instruction::LocalGet(pointer));
+        self.put(&Instruction::I32Const(bytes as i32));
+        self.put(&Instruction::I32Add);
+        self.put(&Instruction::GlobalSet(self.added.sp));
+    }
+
+    fn unlikely_if(&mut self) {
+        self.unlikely.push(self.out.len() as u32);
+        self.put(&Instruction::If(BlockType::Empty));
+    }
+
+    /// Counts an arrival at an entry or a header, and stops there if it is time. `hot` is the local that holds the counter already.
+    fn tick(&mut self, site: &Site, hot: Option<u32>) {
+        self.map_to(site.at);
+        let checked = self.capturable && self.checks.site(site.kind);
+        match hot {
+            Some(local) => self.put(&Instruction::LocalGet(local)),
+            None => self.put(&Instruction::GlobalGet(self.added.left)),
+        }
+        self.put(&Instruction::I64Const(1));
+        self.put(&Instruction::I64Sub);
+        let local = match (hot, checked) {
+            (Some(local), _) => Some(local),
+            (None, true) => Some(self.left()),
+            (None, false) => None,
+        };
+        if let Some(local) = local {
+            self.put(&Instruction::LocalTee(local));
+        }
+        self.put(&Instruction::GlobalSet(self.added.left));
+        let (Some(local), true) = (local, checked) else { return };
+        self.put(&Instruction::LocalGet(local));
+        self.put(&Instruction::I64Const(0));
+        self.put(&Instruction::I64LeS);
+        self.unlikely_if();
+        let poll = self.links.poll();
+        self.put(&Instruction::Call(poll));
+        self.put(&Instruction::GlobalGet(self.added.state));
+        self.unlikely_if();
+        self.capture(site);
+        self.put(&Instruction::End);
+        if hot.is_some() {
+            self.put(&Instruction::GlobalGet(self.added.left));
+            self.put(&Instruction::LocalSet(local));
+        }
+        self.put(&Instruction::End);
+    }
+
+    /// After a call: unwinds if the flag says so.
+    fn check(&mut self, site: &Site) {
+        if self.capturable && self.checks.site(site.kind) {
+            self.put(&Instruction::GlobalGet(self.added.state));
+            self.unlikely_if();
+            self.capture(site);
+            self.put(&Instruction::End);
+        }
+    }
+
+    /// Appends this frame's record and returns.
+    fn capture(&mut self, site: &Site) {
+        let pointer = self.pointer();
+        self.put(&Instruction::GlobalGet(self.added.sp));
+        self.put(&Instruction::LocalTee(pointer));
+        let header = i64::from(self.plan.function) | i64::from(site.number) << 32;
+        self.put(&Instruction::I64Const(header));
+        let memarg = self.memarg(0);
+        self.put(&Instruction::I64Store(memarg));
+        let mut offset = RECORD_HEADER_BYTES;
+        for (local, ty) in self.plan.saved(site) {
+            if let ValType::Ref(ty) = ty {
+                self.get(local);
+                let save = self.links.helper(Helper::Save(nullable(ty)));
+                self.put(&Instruction::Call(save));
+                continue;
+            }
+            self.put(&Instruction::LocalGet(pointer));
+            self.get(local);
+            let memarg = self.memarg(offset);
+            self.put(&match ty {
+                ValType::I32 => Instruction::I32Store(memarg),
+                ValType::I64 => Instruction::I64Store(memarg),
+                ValType::F32 => Instruction::F32Store(memarg),
+                ValType::F64 => Instruction::F64Store(memarg),
+                _ => Instruction::V128Store(memarg),
+            });
+            offset += bytes_of(ty);
+        }
+        self.advance(pointer, offset);
+        for ty in self.plan.signature.results.clone() {
+            match ty {
+                ValType::I32 => self.put(&Instruction::I32Const(0)),
+                ValType::I64 => self.put(&Instruction::I64Const(0)),
+                ValType::F32 => self.put(&Instruction::F32Const(0.0.into())),
+                ValType::F64 => self.put(&Instruction::F64Const(0.0.into())),
+                ValType::V128 => self.put(&Instruction::V128Const(0)),
+                ValType::Ref(ty) if ty.nullable => self.put(&Instruction::RefNull(ty.heap_type)),
+                ValType::Ref(ty) => {
+                    let zero = self.links.helper(Helper::Zero(ty));
+                    self.put(&Instruction::Call(zero));
+                }
+            }
+        }
+        self.put(&Instruction::Return);
+    }
+
+    /// Copies what the instruction at `at` pushed into slots.
+    fn spill_at(&mut self, at: u32) {
+        let index = self.plan.spills.partition_point(|spill| spill.at < at);
+        if let Some(spill) = self.plan.spills.get(index).filter(|spill| spill.at == at) {
+            self.spill(spill);
+        }
+    }
+
+    fn spill(&mut self, spill: &Spill) {
+        if let [(_, Some(slot))] = spill.values[..] {
+            let local = self.local(self.plan.slot_local(slot));
+            self.put(&Instruction::LocalTee(local));
+            if self.weakened.get(local as usize) == Some(&true) {
+                self.put(&Instruction::RefAsNonNull);
+            }
+            return;
+        }
+        let Some(first) = spill.values.iter().position(|(_, slot)| slot.is_some()) else { return };
+        let places: Vec<(u32, bool)> = (first..spill.values.len())
+            .map(|place| match spill.values[place] {
+                (_, Some(slot)) => {
+                    let local = self.local(self.plan.slot_local(slot));
+                    (local, self.weakened.get(local as usize) == Some(&true))
+                }
+                (ty, None) => self.temp(place, ty),
+            })
+            .collect();
+        for (local, _) in places.iter().rev() {
+            self.put(&Instruction::LocalSet(*local));
+        }
+        for (local, weakened) in places {
+            self.put(&Instruction::LocalGet(local));
+            if weakened {
+                self.put(&Instruction::RefAsNonNull);
+            }
+        }
+    }
+
+    fn temp(&mut self, place: usize, ty: ValType) -> (u32, bool) {
+        let (declared, weakened) = match ty {
+            ValType::Ref(r) if !r.nullable => (ValType::Ref(nullable(r)), true),
+            other => (other, false),
+        };
+        if let Some(&local) = self.temps.get(&(place, ty)) {
+            return (local, weakened);
+        }
+        let local = self.new_local(declared);
+        self.temps.insert((place, ty), local);
+        (local, weakened)
+    }
+
+    // --- original code ---
+
+    fn map_to(&mut self, original: u32) {
+        let here = self.out.len() as u32;
+        if let Some(&(xform, orig)) = self.map.last()
+            && here.wrapping_sub(xform) == original.wrapping_sub(orig)
+        {
+            return;
+        }
+        self.map.push((here, original));
+    }
+
+    /// Writes the function's code from this offset on, to its end.
+    fn walk(&mut self, from: u32) -> Result<(), TransformError> {
+        let bytes = &self.module.bytes;
+        let body_end = self.block(0).end as usize + 1;
+        let start = self.plan.code_start as usize;
+        let mut reader =
+            OperatorsReader::new(BinaryReader::new(&bytes[start..body_end], start));
+        let mut next_site = self.plan.sites.partition_point(|site| site.at < from);
+        let mut next_spill = self.plan.spills.partition_point(|spill| spill.at < from);
+        // Bytes from here on are still to be copied.
+        let mut copied = from as usize;
+        let mut skip_to = Some(from);
+        while !reader.eof() {
+            let at = reader.original_position() as u32;
+            let op = reader.read()?;
+            let after = reader.original_position();
+            if let Some(target) = skip_to {
+                if at < target {
+                    continue;
+                }
+                skip_to = None;
+                copied = at as usize;
+                self.map_to(at);
+            }
+            while self.plan.sites.get(next_site).is_some_and(|site| {
+                site.at < at || matches!(site.kind, SiteKind::Entry)
+            }) {
+                next_site += 1;
+            }
+            while self.plan.spills.get(next_spill).is_some_and(|spill| spill.at < at) {
+                next_spill += 1;
+            }
+            let spill = self.plan.spills.get(next_spill).filter(|spill| spill.at == at);
+            if self.is_plain(&op) && spill.is_none() {
+                self.note_plain(&op);
+            } else {
+                self.out.extend_from_slice(&bytes[copied..at as usize]);
+                self.map_to(at);
+                let site = self.plan.sites.get(next_site).filter(|site| site.at == at);
+                self.instruction(&op, at, after, site)?;
+                if let (Some(spill), true) = (spill, self.reachable) {
+                    // A loop's are copied before its header's check; see `instruction`.
+                    if !matches!(op, Operator::Loop { .. }) {
+                        self.spill(spill);
+                    }
+                }
+                copied = after;
+                self.map_to(after as u32);
+            }
+            if let Some(target) = self.skip.take() {
+                skip_to = Some(target);
+            } else if !self.reachable && !self.open.is_empty() {
+                self.out.extend_from_slice(&bytes[copied..after]);
+                let open = self.open.last().expect("it is not empty");
+                let block = self.block(open.block);
+                let target = match block.middle {
+                    Some(middle) if !open.in_else && !open.around => middle,
+                    _ => block.end,
+                };
+                // What follows would not validate where only we know that it is unreachable.
+                self.put(&Instruction::Unreachable);
+                skip_to = Some(target);
+                copied = after;
+            }
+        }
+        self.out.extend_from_slice(&bytes[copied..body_end]);
+        Ok(())
+    }
+
+    /// Whether an instruction is copied as it is.
+    fn is_plain(&self, op: &Operator<'_>) -> bool {
+        match op {
+            Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::RefFunc { .. }
+            | Operator::Loop { .. }
+            | Operator::Else
+            | Operator::End
+            | Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::DataDrop { .. }
+            | Operator::ElemDrop { .. }
+            | Operator::Br { .. }
+            | Operator::BrIf { .. }
+            | Operator::BrTable { .. }
+            | Operator::BrOnNull { .. }
+            | Operator::BrOnNonNull { .. } => false,
+            Operator::MemoryInit { .. } | Operator::TableInit { .. } => self.links.is_main(),
+            Operator::LocalGet { .. } | Operator::LocalSet { .. } | Operator::LocalTee { .. } => {
+                self.local_of.is_none()
+            }
+            _ => true,
+        }
+    }
+
+    /// What a plain instruction does to reachability.
+    fn note_plain(&mut self, op: &Operator<'_>) {
+        if matches!(
+            op,
+            Operator::Unreachable
+                | Operator::Return
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. }
+                | Operator::Throw { .. }
+                | Operator::ThrowRef
+        ) {
+            self.reachable = false;
+        }
+    }
+
+    /// Writes an instruction that is not copied as it is.
+    fn instruction(
+        &mut self,
+        op: &Operator<'_>,
+        at: u32,
+        after: usize,
+        site: Option<&Site>,
+    ) -> Result<(), TransformError> {
+        let raw = &self.module.bytes[at as usize..after];
+        match *op {
+            Operator::Call { function_index } => {
+                let function = self.links.function(function_index);
+                self.put(&Instruction::Call(function));
+                self.check_at(site);
+            }
+            Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
+                self.out.extend_from_slice(raw);
+                self.check_at(site);
+            }
+            Operator::ReturnCall { function_index } => {
+                let function = self.links.function(function_index);
+                self.put(&Instruction::ReturnCall(function));
+                self.reachable = false;
+            }
+            Operator::RefFunc { function_index } => {
+                if self.links.is_main() {
+                    let function = self.links.function(function_index);
+                    self.put(&Instruction::RefFunc(function));
+                } else {
+                    self.help(Helper::Reference(function_index));
+                }
+            }
+            Operator::DataDrop { data_index } => self.help(Helper::DropData(data_index)),
+            Operator::ElemDrop { elem_index } => self.help(Helper::DropElements(elem_index)),
+            Operator::MemoryInit { data_index, mem } => {
+                self.help(Helper::InitMemory { segment: data_index, memory: mem });
+            }
+            Operator::TableInit { elem_index, table } => {
+                self.help(Helper::InitTable { segment: elem_index, table });
+            }
+            Operator::LocalGet { local_index } => self.get(local_index),
+            Operator::LocalSet { local_index } => self.set(local_index),
+            Operator::LocalTee { local_index } => {
+                let local = self.local(local_index);
+                self.put(&Instruction::LocalTee(local));
+                if self.weakened.get(local as usize) == Some(&true) {
+                    self.put(&Instruction::RefAsNonNull);
+                }
+            }
+            Operator::Block { .. } | Operator::If { .. } => {
+                self.out.extend_from_slice(raw);
+                self.height += 1;
+                self.push_open(self.block_at(at), false);
+            }
+            Operator::TryTable { ref try_table } => {
+                // Its labels count from outside of it.
+                let catches = self.catches(&try_table.catches);
+                let ty = match try_table.ty {
+                    wasmparser::BlockType::Empty => BlockType::Empty,
+                    wasmparser::BlockType::Type(ty) => BlockType::Result(self.module.val_type(ty)?),
+                    wasmparser::BlockType::FuncType(index) => BlockType::FunctionType(index),
+                };
+                self.put(&Instruction::TryTable(ty, catches.into()));
+                self.height += 1;
+                self.push_open(self.block_at(at), false);
+            }
+            Operator::Loop { .. } => self.loop_start(at, raw)?,
+            Operator::Else => self.middle(raw),
+            Operator::End => self.end(raw),
+            Operator::Br { relative_depth } => {
+                let depth = self.target(relative_depth);
+                self.put(&Instruction::Br(depth));
+                self.reachable = false;
+            }
+            Operator::BrIf { relative_depth } => {
+                let depth = self.target(relative_depth);
+                self.put(&Instruction::BrIf(depth));
+            }
+            Operator::BrOnNull { relative_depth } => {
+                let depth = self.target(relative_depth);
+                self.put(&Instruction::BrOnNull(depth));
+            }
+            Operator::BrOnNonNull { relative_depth } => {
+                let depth = self.target(relative_depth);
+                self.put(&Instruction::BrOnNonNull(depth));
+            }
+            Operator::BrTable { ref targets } => {
+                let mut depths = Vec::with_capacity(targets.len() as usize);
+                for depth in targets.targets() {
+                    depths.push(self.target(depth?));
+                }
+                let default = self.target(targets.default());
+                self.put(&Instruction::BrTable(depths.into(), default));
+                self.reachable = false;
+            }
+            // Plain, but with a value to be copied.
+            _ => {
+                self.out.extend_from_slice(raw);
+                self.note_plain(op);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_at(&mut self, site: Option<&Site>) {
+        if let Some(site) = site {
+            self.check(site);
+        }
+    }
+
+    fn help(&mut self, helper: Helper) {
+        let function = self.links.helper(helper);
+        self.put(&Instruction::Call(function));
+    }
+
+    fn loop_start(&mut self, at: u32, raw: &[u8]) -> Result<(), TransformError> {
+        let index = self.block_at(at);
+        // In loops without calls nobody else counts, so the counter may stay in a local; it is stored, but not loaded.
+        let calls = self.block(index).calls;
+        let outermost = !calls && self.hot.is_none();
+        if outermost {
+            let local = self.left();
+            self.put(&Instruction::GlobalGet(self.added.left));
+            self.put(&Instruction::LocalSet(local));
+            self.hot = Some(index);
+        }
+        self.out.extend_from_slice(raw);
+        self.height += 1;
+        self.push_open(index, false);
+        self.spill_at(at);
+        let hot = (!calls).then(|| self.left());
+        let header = self.block(index).header;
+        let plan = self.plan;
+        self.tick(&plan.sites[header as usize], hot);
+        Ok(())
+    }
+
+    fn middle(&mut self, raw: &[u8]) {
+        let reachable = self.reachable;
+        let open = self.open.last_mut().expect("the module is valid");
+        if open.around {
+            // The rest of the first arm ends here; the other one is not part of this.
+            let block = open.block;
+            self.skip = Some(self.block(block).end);
+            return;
+        }
+        open.then_falls = reachable;
+        open.in_else = true;
+        self.out.extend_from_slice(raw);
+        self.reachable = true;
+    }
+
+    fn end(&mut self, raw: &[u8]) {
+        let open = self.open.pop().expect("the module is valid");
+        let (kind, has_else) = {
+            let block = self.block(open.block);
+            (block.kind, block.middle.is_some())
+        };
+        if self.hot == Some(open.block) && kind == BlockKind::Loop {
+            self.hot = None;
+        }
+        if open.around && kind == BlockKind::Loop {
+            self.close_around_loop(&open);
+            return;
+        }
+        self.out.extend_from_slice(raw);
+        if open.block == 0 {
+            return;
+        }
+        self.height -= 1;
+        self.reachable |= match kind {
+            BlockKind::Loop => false,
+            BlockKind::If if open.around => open.targeted,
+            BlockKind::If => open.targeted || open.then_falls || !has_else,
+            BlockKind::Block | BlockKind::TryTable => open.targeted,
+        };
+    }
+}
+
+/// Bytes of a record before its values: the function and the site; when it is read again the next continuation's slot.
+pub(crate) const RECORD_HEADER_BYTES: u32 = 8;
+
+/// How many bytes a number takes in a record.
+pub(crate) fn bytes_of(ty: ValType) -> u32 {
+    match ty {
+        ValType::I32 | ValType::F32 => 4,
+        ValType::I64 | ValType::F64 => 8,
+        ValType::V128 => 16,
+        ValType::Ref(_) => 0,
+    }
+}
+
+/// The same reference type with null.
+pub(crate) fn nullable(ty: RefType) -> RefType {
+    RefType { nullable: true, heap_type: ty.heap_type }
+}

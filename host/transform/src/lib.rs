@@ -1,0 +1,113 @@
+//! Makes a wasm module repeatable and capturable: counts its progress in ticks, lets its stack be taken apart into
+//! portable frames, and writes the code that goes on from such frames.
+//!
+//! See `ARCHITECTURE.md` for the scheme. Knows no wasm engine: bytes in, bytes out.
+
+mod emit;
+mod live;
+mod layout;
+mod module;
+mod pc;
+mod piece;
+mod plan;
+mod reach;
+mod whole;
+
+pub use layout::{FrameLayout, Place, Saved};
+pub use module::Module;
+pub use pc::{OffsetMap, OrigPc, XformPc};
+pub use piece::{LOOP, MAIN, Piece, RUN};
+pub use reach::Capturable;
+pub use whole::POLL;
+
+/// Why a module cannot be transformed.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransformError {
+    /// It does not validate.
+    #[error("the module is invalid: {what} (at offset {offset:#x})")]
+    Invalid {
+        /// The validator's reason.
+        what: String,
+        /// Where in the module, in bytes.
+        offset: usize,
+    },
+    /// Something valid that wrr does not run.
+    #[error("{what} cannot be transformed")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// No defined function has this index.
+    #[error("the module has no function {function} with a body")]
+    NoSuchFunction {
+        /// The index.
+        function: u32,
+    },
+    /// The function has no such site or loop.
+    #[error("function {function} has no site {site}")]
+    NoSuchSite {
+        /// The function.
+        function: u32,
+        /// The site.
+        site: u32,
+    },
+    /// A function with too many live values at too many calls.
+    #[error("function {function} keeps more than {saved_max} values across its calls; split it")]
+    TooComplex {
+        /// The function.
+        function: u32,
+        /// The limit.
+        saved_max: usize,
+    },
+}
+
+impl From<wasmparser::BinaryReaderError> for TransformError {
+    fn from(error: wasmparser::BinaryReaderError) -> TransformError {
+        TransformError::Invalid { what: error.message().to_owned(), offset: error.offset() }
+    }
+}
+
+/// Which functions can be captured, and where a run can stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// For recording and replaying: only functions that may reach an import can be captured.
+    Run,
+    /// For exact positions: every function can be captured, every tick is a possible stop.
+    Inspect,
+}
+
+/// What a site is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteKind {
+    /// The function's entry.
+    Entry,
+    /// The header of a loop.
+    Header,
+    /// A call of a function.
+    Call {
+        /// Its index.
+        function: u32,
+    },
+    /// A call through a table.
+    CallIndirect {
+        /// The type's index.
+        ty: u32,
+    },
+    /// A call of a reference.
+    CallRef {
+        /// The type's index.
+        ty: u32,
+    },
+}
+
+/// A transformed module.
+#[derive(Debug)]
+pub struct Transformed {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// Which functions can be captured in it.
+    pub capturable: Capturable,
+    /// Whether any instruction changes a table.
+    pub tables_change: bool,
+}
