@@ -47,6 +47,9 @@ pub enum Refusal {
     /// Nothing to start.
     #[error("{0}")]
     Entry(String),
+    /// The transform refused what the checks let through.
+    #[error("the module cannot be made repeatable: {0}")]
+    Transform(wrr_transform::TransformError),
     /// wasmtime refused what the checks let through.
     #[error("the engine refused the module: {0}")]
     Engine(String),
@@ -60,7 +63,7 @@ fn list(lines: &[String]) -> String {
 }
 
 /// The features that wrr runs: everything deterministic that wasmtime has for core modules.
-fn accepted() -> WasmFeatures {
+pub(crate) fn features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::SATURATING_FLOAT_TO_INT
         | WasmFeatures::SIGN_EXTENSION
@@ -143,15 +146,15 @@ pub fn check_features(module: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::Component);
     }
     let validate = |features| Validator::new_with_features(features).validate_all(module);
-    let Err(error) = validate(accepted()) else {
+    let Err(error) = validate(features()) else {
         return check_not_shared(module);
     };
     for &(feature, name, advice) in REFUSED {
-        if validate(accepted() | feature).is_ok() {
+        if validate(features() | feature).is_ok() {
             return Err(Refusal::Feature { feature: name, advice });
         }
     }
-    let all = REFUSED.iter().fold(accepted(), |all, (feature, ..)| all | *feature);
+    let all = REFUSED.iter().fold(features(), |all, (feature, ..)| all | *feature);
     if validate(all).is_ok() {
         return Err(Refusal::Feature {
             feature: "several features",
@@ -194,12 +197,15 @@ fn check_not_shared(module: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks that every import is a preview1 function of the right type. Names all that are not.
+/// Checks that every import of a transformed module but its last is a preview1 function of the right type. Names all that are not.
 ///
 /// # Errors
 /// [`Refusal::Imports`].
 pub fn check_imports(module: &wasmtime::Module) -> Result<(), Refusal> {
-    let problems: Vec<String> = module.imports().filter_map(|i| import_problem(&i)).collect();
+    // The last one is what the transform added.
+    let own = module.imports().len().saturating_sub(1);
+    let problems: Vec<String> =
+        module.imports().take(own).filter_map(|i| import_problem(&i)).collect();
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Imports(problems)) }
 }
 

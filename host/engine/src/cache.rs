@@ -1,8 +1,9 @@
 //! Compiled modules on disk.
 //!
 //! ```text
-//! DIR/v1/KEY/module.cwasm    what wasmtime compiled
-//! DIR/v1/KEY/sum             XXH3-64 of module.cwasm, little-endian
+//! DIR/v2/KEY/module.cwasm    what wasmtime compiled
+//! DIR/v2/KEY/facts           what else was found out about the module; may be empty
+//! DIR/v2/KEY/sum             XXH3-64 of module.cwasm and of facts, little-endian
 //! ```
 //!
 //! wasmtime's own cache stores compressed entries and reads them back in 0.2 s for CPython; these are
@@ -14,6 +15,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -30,11 +32,15 @@ impl CodeCache {
     /// A cache in this folder, which is created when it is first needed.
     #[must_use]
     pub fn in_dir(dir: &Path) -> CodeCache {
-        CodeCache { dir: dir.join("v1") }
+        CodeCache { dir: dir.join("v2") }
     }
 
     /// Loads an entry. A damaged one is removed, so that it is built again.
-    pub(crate) fn load(&self, engine: &wasmtime::Engine, key: &str) -> Option<wasmtime::Module> {
+    pub(crate) fn load(
+        &self,
+        engine: &wasmtime::Engine,
+        key: &str,
+    ) -> Option<(wasmtime::Module, Vec<u8>)> {
         let entry = self.dir.join(key);
         std::fs::symlink_metadata(&entry).ok()?;
         let module = load_entry(engine, &entry);
@@ -50,12 +56,19 @@ impl CodeCache {
     }
 
     /// Stores an entry. A cache that cannot be written is no reason not to run.
-    pub(crate) fn store(&self, module: &wasmtime::Module, key: &str) {
+    pub(crate) fn store(&self, module: &wasmtime::Module, facts: &[u8], key: &str) {
         let result = module.serialize().map_err(std::io::Error::other).and_then(|code| {
-            let making = self.dir.join(format!("{key}.{}", std::process::id()));
+            // The same entry may be made twice in one process, too.
+            static MADE: AtomicU64 = AtomicU64::new(0);
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let making = self.dir.join(format!("{key}.{}.{number}", std::process::id()));
             std::fs::create_dir_all(&making)?;
             let made = std::fs::write(making.join("module.cwasm"), &code)
-                .and_then(|()| std::fs::write(making.join("sum"), xxh3_64(&code).to_le_bytes()))
+                .and_then(|()| std::fs::write(making.join("facts"), facts))
+                .and_then(|()| {
+                    let sums = [xxh3_64(&code), xxh3_64(facts)].map(u64::to_le_bytes).concat();
+                    std::fs::write(making.join("sum"), sums)
+                })
                 // Fails if another process was first; its entry is as good.
                 .and_then(|()| match std::fs::rename(&making, self.dir.join(key)) {
                     Err(_) if self.dir.join(key).exists() => std::fs::remove_dir_all(&making),
@@ -95,19 +108,22 @@ impl CodeCache {
     }
 }
 
-fn load_entry(engine: &wasmtime::Engine, entry: &Path) -> Option<wasmtime::Module> {
+fn load_entry(engine: &wasmtime::Engine, entry: &Path) -> Option<(wasmtime::Module, Vec<u8>)> {
     let (code, sum) = (entry.join("module.cwasm"), entry.join("sum"));
     let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_file());
     if !is_file(&code) || !is_file(&sum) {
         return None;
     }
-    if std::fs::read(sum).ok()? != sum_of_file(&code).ok()?.to_le_bytes() {
+    let facts = std::fs::read(entry.join("facts")).ok()?;
+    let sums = [sum_of_file(&code).ok()?, xxh3_64(&facts)].map(u64::to_le_bytes).concat();
+    if std::fs::read(sum).ok()? != sums {
         return None;
     }
     // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
     // it is mapped. The checksum shows the first (against accidents, not against whoever can write
     // to the user's own cache); entries are only ever created whole and removed, never written again.
-    unsafe { wasmtime::Module::deserialize_file(engine, &code) }.ok()
+    let module = unsafe { wasmtime::Module::deserialize_file(engine, &code) }.ok()?;
+    Some((module, facts))
 }
 
 /// XXH3-64 of a file's content, which is not kept: a large buffer costs more page faults than the hash costs time.

@@ -8,10 +8,23 @@
 
 mod admit;
 mod cache;
+mod ending;
+mod entry;
+mod frames;
+mod guest;
+mod images;
+mod limiter;
+mod pieces;
+mod preview1;
 mod program;
-mod run;
+mod snapshot;
 
 pub use admit::{Refusal, module_bytes};
 pub use cache::CodeCache;
-pub use program::{Observer, Program};
-pub use run::{Backtrace, Ended, Entry, Frame, How};
+pub use ending::{Backtrace, Ended, Frame, How};
+pub use entry::Entry;
+pub use guest::{Beat, Guest, Heart, Reached, Until};
+pub use images::{Images, holes};
+pub use program::{Observer, Program, Purpose};
+pub use wrr_pages::{PageStore, TrackerError, TrackerKind};
+pub use wrr_transform::Variant;

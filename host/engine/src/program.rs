@@ -1,9 +1,17 @@
 //! A module that is ready to run.
 
-use crate::admit::{Refusal, check_features, check_imports};
+use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
+use crate::images::Mappings;
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wrr_trace::{Limits, ModuleId};
+use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
+
+/// How many times the recorded stack a replay may use: its frames may be larger than the recorder's. A guest that
+/// ran out of stack is stopped at the recorded tick.
+const REPLAY_STACK_FACTOR: u64 = 4;
 
 /// Is told when something takes long.
 pub trait Observer: Sync {
@@ -15,51 +23,263 @@ pub trait Observer: Sync {
 
 impl Observer for () {}
 
-/// A checked and compiled module, with the limits it will run under.
+/// What a program is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run live.
+    Live,
+    /// To repeat a recording.
+    Replay,
+}
+
+/// One variant of the module, compiled.
+pub(crate) struct Compiled {
+    pub module: wasmtime::Module,
+    /// What the names of everything that the transform added start with.
+    pub prefix: String,
+    /// Whether any instruction changes a table.
+    pub tables_change: bool,
+    capturable: Vec<u8>,
+    parsed_capturable: OnceLock<Capturable>,
+}
+
+/// A checked module, compiled when it is needed, with the limits it will run under.
 #[derive(Clone)]
 pub struct Program {
     pub(crate) engine: wasmtime::Engine,
-    pub(crate) module: wasmtime::Module,
     pub(crate) limits: Limits,
+    pub(crate) stack_bytes: usize,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bytes: Arc<[u8]>,
+    id: ModuleId,
+    cache: Option<CodeCache>,
+    original: OnceLock<Module>,
+    run: OnceLock<Compiled>,
+    inspect: OnceLock<Compiled>,
+    pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
+    layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
+    names: OnceLock<HashMap<u32, String>>,
 }
 
 impl Program {
-    /// Checks and compiles a module in binary form, or takes it from the cache.
+    /// Checks a module in binary form, and compiles it or takes it from the cache.
     ///
     /// Requires: `id` is the module's.
     ///
     /// # Errors
     /// The reason why wrr does not run it.
     pub fn load(
-        module: &[u8],
+        module: Arc<[u8]>,
         id: ModuleId,
         limits: &Limits,
         cache: Option<&CodeCache>,
+        (purpose, variant): (Purpose, Variant),
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
-        let refused = |e: wasmtime::Error| Refusal::Engine(format!("{e:#}"));
-        let engine = wasmtime::Engine::new(&config(limits)?).map_err(refused)?;
-        let key = cache_key(&engine, id);
-        let cached = cache.and_then(|cache| cache.load(&engine, &key));
-        let module = match cached {
+        let stack_bytes = stack_bytes(limits, purpose)?;
+        let engine = wasmtime::Engine::new(&config(stack_bytes)).map_err(refused)?;
+        let shared = Shared {
+            bytes: module,
+            id,
+            cache: cache.cloned(),
+            original: OnceLock::new(),
+            run: OnceLock::new(),
+            inspect: OnceLock::new(),
+            pieces: Mutex::new(HashMap::new()),
+            layouts: Mutex::new(HashMap::new()),
+            names: OnceLock::new(),
+        };
+        let program = Program { engine, limits: *limits, stack_bytes, shared: Arc::new(shared) };
+        let compiled = program.compile(variant, observer)?;
+        check_imports(&compiled.module)?;
+        check_size(&compiled.module, limits)?;
+        Ok(program)
+    }
+
+    /// The variant, compiled now if it has not been.
+    pub(crate) fn compile(
+        &self,
+        variant: Variant,
+        observer: &dyn Observer,
+    ) -> Result<&Compiled, Refusal> {
+        let cell = match variant {
+            Variant::Run => &self.shared.run,
+            Variant::Inspect => &self.shared.inspect,
+        };
+        if let Some(compiled) = cell.get() {
+            return Ok(compiled);
+        }
+        let key = self.cache_key(&variant);
+        let cache = self.shared.cache.as_ref();
+        let cached = cache.and_then(|cache| cache.load(&self.engine, &key));
+        let compiled = cached.and_then(|(module, facts)| Compiled::with_facts(module, &facts));
+        let compiled = match compiled {
             // It was checked before it was put there, by this very version.
-            Some(module) => module,
+            Some(compiled) => compiled,
             None => {
-                check_features(module)?;
-                observer.compiling(module.len());
-                let compiled = wasmtime::Module::from_binary(&engine, module);
+                check_features(&self.shared.bytes)?;
+                observer.compiling(self.shared.bytes.len());
+                let compiled = self.transform_and_compile(variant);
                 observer.compiled();
-                let module = compiled.map_err(refused)?;
+                let compiled = compiled?;
                 if let Some(cache) = cache {
-                    cache.store(&module, &key);
+                    cache.store(&compiled.module, &compiled.facts(), &key);
+                }
+                compiled
+            }
+        };
+        Ok(cell.get_or_init(|| compiled))
+    }
+
+    /// A variant that is compiled already: loading compiled one.
+    pub(crate) fn loaded(&self) -> &Compiled {
+        let found = self.shared.run.get().or_else(|| self.shared.inspect.get());
+        found.expect("a program is only made with one of its variants")
+    }
+
+    fn transform_and_compile(&self, variant: Variant) -> Result<Compiled, Refusal> {
+        let original = self.original()?;
+        let transformed = original.transform(variant).map_err(Refusal::Transform)?;
+        let module =
+            wasmtime::Module::from_binary(&self.engine, &transformed.wasm).map_err(refused)?;
+        Ok(Compiled {
+            module,
+            prefix: original.prefix().to_owned(),
+            tables_change: transformed.tables_change,
+            capturable: transformed.capturable.to_bytes(),
+            parsed_capturable: OnceLock::from(transformed.capturable),
+        })
+    }
+
+    /// The original module, parsed when it is first needed.
+    pub(crate) fn original(&self) -> Result<&Module, Refusal> {
+        if let Some(module) = self.shared.original.get() {
+            return Ok(module);
+        }
+        let module = Module::parse(Arc::clone(&self.shared.bytes), features())
+            .map_err(Refusal::Transform)?;
+        Ok(self.shared.original.get_or_init(|| module))
+    }
+
+    /// What can be captured in a variant.
+    fn capturable(&self, variant: Variant) -> Result<&Capturable, Refusal> {
+        let compiled = self.compile(variant, &())?;
+        if let Some(known) = compiled.parsed_capturable.get() {
+            return Ok(known);
+        }
+        let original = self.original()?;
+        let parsed = Capturable::from_bytes(original, &compiled.capturable);
+        let parsed = parsed.ok_or_else(|| Refusal::Engine("a damaged cache entry".to_owned()))?;
+        Ok(compiled.parsed_capturable.get_or_init(|| parsed))
+    }
+
+    /// A continuation, compiled now if it has not been.
+    pub(crate) fn piece(
+        &self,
+        variant: Variant,
+        piece: Piece,
+    ) -> Result<wasmtime::Module, Refusal> {
+        let pieces = || self.shared.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = pieces().get(&(variant, piece)) {
+            return Ok(module.clone());
+        }
+        let key = self.cache_key(&(variant, piece));
+        let cache = self.shared.cache.as_ref();
+        let cached = cache.and_then(|cache| cache.load(&self.engine, &key));
+        let module = match cached {
+            Some((module, _)) => module,
+            None => {
+                let capturable = self.capturable(variant)?;
+                let wasm = self.original()?.piece(piece, capturable).map_err(Refusal::Transform)?;
+                let module = wasmtime::Module::from_binary(&self.engine, &wasm).map_err(refused)?;
+                if let Some(cache) = cache {
+                    cache.store(&module, &[], &key);
                 }
                 module
             }
         };
-        check_imports(&module)?;
-        check_size(&module, limits)?;
-        Ok(Program { engine, module, limits: *limits })
+        pieces().insert((variant, piece), module.clone());
+        Ok(module)
     }
+
+    /// The layouts of a function's frames.
+    pub(crate) fn layouts(&self, function: u32) -> Result<Arc<Vec<FrameLayout>>, Refusal> {
+        let layouts = || self.shared.layouts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = layouts().get(&function) {
+            return Ok(Arc::clone(known));
+        }
+        let found = Arc::new(self.original()?.layouts(function).map_err(Refusal::Transform)?);
+        layouts().insert(function, Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Where the code of a function of the main module comes from.
+    pub(crate) fn function_map(&self, variant: Variant, function: u32) -> Option<OffsetMap> {
+        let capturable = self.capturable(variant).ok()?;
+        self.original().ok()?.function_map(function, capturable).ok()
+    }
+
+    /// Where the code of a piece comes from.
+    pub(crate) fn piece_map(&self, variant: Variant, piece: Piece) -> Option<OffsetMap> {
+        let capturable = self.capturable(variant).ok()?;
+        self.original().ok()?.piece_map(piece, capturable).ok()
+    }
+
+    /// The name of a function in the original's name section.
+    #[must_use]
+    pub fn function_name(&self, function: u32) -> Option<String> {
+        let names =
+            self.shared.names.get_or_init(|| wrr_transform::function_names(&self.shared.bytes));
+        names.get(&function).cloned()
+    }
+
+    /// Everything that compiled code depends on.
+    fn cache_key(&self, what: &impl Hash) -> String {
+        struct Blake(blake3::Hasher);
+        impl Hasher for Blake {
+            fn write(&mut self, bytes: &[u8]) {
+                self.0.update(bytes);
+            }
+            fn finish(&self) -> u64 {
+                unreachable!("the whole hash is taken instead")
+            }
+        }
+        let mut hasher = Blake(blake3::Hasher::new());
+        (env!("CARGO_PKG_VERSION"), wrr_transform::VERSION, self.shared.id.0).hash(&mut hasher);
+        what.hash(&mut hasher);
+        // wasmtime's version, its settings, the target and the processor's features.
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.0.finalize().to_hex().to_string()
+    }
+}
+
+impl Compiled {
+    /// `tables_change: u8, prefix length: u8, prefix, capturable`.
+    fn facts(&self) -> Vec<u8> {
+        let mut facts = vec![u8::from(self.tables_change), self.prefix.len() as u8];
+        facts.extend_from_slice(self.prefix.as_bytes());
+        facts.extend_from_slice(&self.capturable);
+        facts
+    }
+
+    fn with_facts(module: wasmtime::Module, facts: &[u8]) -> Option<Compiled> {
+        let (&[tables_change, prefix_len], rest) = facts.split_first_chunk()?;
+        let (prefix, capturable) = rest.split_at_checked(usize::from(prefix_len))?;
+        Some(Compiled {
+            module,
+            prefix: String::from_utf8(prefix.to_vec()).ok()?,
+            tables_change: tables_change != 0,
+            capturable: capturable.to_vec(),
+            parsed_capturable: OnceLock::new(),
+        })
+    }
+}
+
+fn refused(error: wasmtime::Error) -> Refusal {
+    Refusal::Engine(format!("{error:#}"))
 }
 
 /// What the module starts with must be within its limits: better to know before a trace is begun.
@@ -84,25 +304,7 @@ fn check_size(module: &wasmtime::Module, limits: &Limits) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Everything that compiled code depends on.
-fn cache_key(engine: &wasmtime::Engine, module: ModuleId) -> String {
-    struct Blake(blake3::Hasher);
-    impl Hasher for Blake {
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
-        }
-        fn finish(&self) -> u64 {
-            unreachable!("the whole hash is taken instead")
-        }
-    }
-    let mut hasher = Blake(blake3::Hasher::new());
-    (env!("CARGO_PKG_VERSION"), module.0).hash(&mut hasher);
-    // wasmtime's version, its settings, the target and the processor's features.
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.0.finalize().to_hex().to_string()
-}
-
-fn config(limits: &Limits) -> Result<wasmtime::Config, Refusal> {
+fn config(stack_bytes: usize) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .cranelift_nan_canonicalization(true)
@@ -116,22 +318,27 @@ fn config(limits: &Limits) -> Result<wasmtime::Config, Refusal> {
         .wasm_extended_const(true)
         .wasm_function_references(true)
         .wasm_exceptions(true)
+        .wasm_branch_hinting(true)
+        .with_host_memory(Arc::new(Mappings))
         // Nothing here is asynchronous, but wasmtime compares the two.
-        .async_stack_size(stack_bytes(limits)?)
-        .max_wasm_stack(stack_bytes(limits)?);
-    Ok(config)
+        .async_stack_size(stack_bytes)
+        .max_wasm_stack(stack_bytes);
+    config
 }
 
 /// The guest's native stack, if this host can have one of that size.
-pub(crate) fn stack_bytes(limits: &Limits) -> Result<usize, Refusal> {
+fn stack_bytes(limits: &Limits, purpose: Purpose) -> Result<usize, Refusal> {
     const STACK_BYTES_MAX: u64 = 1 << 30;
-    usize::try_from(limits.stack_bytes)
-        .ok()
-        .filter(|bytes| (1..=STACK_BYTES_MAX).contains(&(*bytes as u64)))
-        .ok_or_else(|| {
-            let asked = limits.stack_bytes;
-            Refusal::Instantiate(format!(
-                "it asks for a stack of {asked} bytes, the most is {STACK_BYTES_MAX}"
-            ))
-        })
+    if !(1..=STACK_BYTES_MAX).contains(&limits.stack_bytes) {
+        let asked = limits.stack_bytes;
+        return Err(Refusal::Instantiate(format!(
+            "it asks for a stack of {asked} bytes, the most is {STACK_BYTES_MAX}"
+        )));
+    }
+    let bytes = match purpose {
+        Purpose::Live => limits.stack_bytes,
+        Purpose::Replay => limits.stack_bytes * REPLAY_STACK_FACTOR,
+    };
+    usize::try_from(bytes)
+        .map_err(|_| Refusal::Instantiate(format!("no stack of {bytes} bytes on this host")))
 }

@@ -1,0 +1,473 @@
+//! An instance of a program that can be stopped at any position, and go on from there.
+//!
+//! ```text
+//!            go                    a stop's position is reached
+//!   ready ────────▶ running ──────────────────────────────▶ stopped ──go──▶ running …
+//!     ▲                │ the entry returned, trapped, exited
+//!     └── restore      └────────▶ ended
+//! ```
+//!
+//! Stopping unwinds the guest's stack into frames (see `frames`), so a stopped guest has nothing on the native stack.
+//! Invariant: while the guest is stopped, its state is in its memories, globals, tables and frames, and nowhere else.
+
+use crate::admit::Refusal;
+use crate::ending::{Ended, How, ended_by};
+use crate::entry::Entry;
+use crate::limiter::Limiter;
+use crate::pieces::Pieces;
+use crate::preview1::define_preview1;
+use crate::program::{Compiled, Program};
+use wasmtime::{
+    Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val,
+};
+use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick, Value};
+use wrr_transform::Variant;
+use wrr_wasi::Host;
+
+/// Native stack for the host's side of a call, on top of the guest's.
+const HOST_STACK_BYTES: usize = 2 << 20;
+
+/// A tick that is never reached.
+const NEVER: u64 = i64::MAX as u64;
+
+/// Where to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Nowhere: run to the end.
+    End,
+    /// At the first possible stop at this tick or later. In the inspect variant every tick is one.
+    Tick(Tick),
+    /// Just before this event, in the host call that it answers.
+    Event(EventIndex),
+}
+
+/// What [`Guest::go`] came to.
+#[derive(Debug)]
+pub enum Reached {
+    /// A stop.
+    Stopped,
+    /// The guest's end.
+    Ended(Ended),
+}
+
+/// What a [`Heart`] wants at a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// The next beat after so many ticks.
+    After(u64),
+    /// Stop here.
+    Stop,
+}
+
+/// Is asked now and then while the guest computes, at possible stops.
+pub trait Heart: Send {
+    /// The guest is at this tick.
+    fn beat(&mut self, tick: Tick) -> Beat;
+}
+
+/// What the store holds besides the guest.
+pub(crate) struct State {
+    pub host: Host,
+    pub parts: Option<Parts>,
+    pub limiter: Limiter,
+    /// The tick at which the counter is zero.
+    armed: u64,
+    stop_tick: u64,
+    stop_event: Option<u64>,
+    heart: Option<(Box<dyn Heart>, u64)>,
+    /// Set by a stop: what the guest was stopped in.
+    pause: Option<Pause>,
+    /// A host call that has not been answered yet.
+    pending: Option<(Function, Vec<u64>)>,
+}
+
+/// What the transform added to the module.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    pub state: Global,
+    pub left: Global,
+    pub sp: Global,
+    pub stack: Memory,
+    pub continuations: Table,
+    /// Memory 0 as exported to the host.
+    pub memory: Option<Memory>,
+}
+
+/// A running, stopped or ended instance.
+pub struct Guest {
+    pub(crate) program: Program,
+    pub(crate) variant: Variant,
+    pub(crate) store: Store<State>,
+    pub(crate) main: Instance,
+    pub(crate) parts: Parts,
+    pub(crate) pieces: Pieces,
+    entry: Entry,
+    args: Vec<Val>,
+    pub(crate) phase: Phase,
+    /// The stack of a stopped guest, outermost first; `None` if the phase has not begun.
+    pub(crate) frames: Option<Vec<FrameState>>,
+    /// What the stopped guest is in.
+    pub(crate) pause: Pause,
+    /// See `function_indices`.
+    pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
+}
+
+impl Program {
+    /// Does something on a thread with a stack that is large enough for the guest's.
+    ///
+    /// # Errors
+    /// [`Refusal::Instantiate`] if the host cannot have such a thread.
+    pub fn on_guest_stack<R: Send>(&self, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
+        let bytes = self.stack_bytes + HOST_STACK_BYTES;
+        // The guest's stack is part of the host thread's, and the main thread's may be small.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("wrr guest".to_owned()).stack_size(bytes);
+            let running = thread
+                .spawn_scoped(scope, action)
+                .map_err(|e| Refusal::Instantiate(format!("no stack of {bytes} bytes: {e}")))?;
+            Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    /// Runs the program to its end on a stack of its own, and gives the host back.
+    ///
+    /// # Errors
+    /// The reason why it cannot start. What happens later is in [`Ended`].
+    pub fn run(
+        &self,
+        entry: &Entry,
+        host: Host,
+        heart: Option<Box<dyn Heart>>,
+    ) -> Result<(Ended, Host), Refusal> {
+        self.on_guest_stack(|| {
+            let mut guest = Guest::new(self, Variant::Run, entry, host)?;
+            guest.set_heart(heart);
+            match guest.go(Until::End)? {
+                Reached::Ended(ended) => Ok((ended, guest.into_host())),
+                Reached::Stopped => unreachable!("nobody asked for a stop"),
+            }
+        })?
+    }
+}
+
+impl Guest {
+    /// Instantiates the program. Nothing of it has run then: its start function is the first thing that will.
+    ///
+    /// Must be called, as everything of a guest, on a thread that [`Program::on_guest_stack`] made.
+    ///
+    /// # Errors
+    /// The reason why it cannot start.
+    pub fn new(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
+        let args = program.arguments(entry)?;
+        let compiled = program.compile(variant, &())?;
+        let state = State {
+            host,
+            parts: None,
+            limiter: Limiter::new(program.limits),
+            armed: NEVER,
+            stop_tick: NEVER,
+            stop_event: None,
+            heart: None,
+            pause: None,
+            pending: None,
+        };
+        let mut store = Store::new(&program.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        let mut linker = Linker::new(&program.engine);
+        define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
+        let poll = Func::wrap(&mut store, poll);
+        let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
+        for import in compiled.module.imports().skip(compiled.module.imports().len() - 1) {
+            linker
+                .define(&mut store, import.module(), import.name(), poll)
+                .map_err(engine_error)?;
+        }
+        let main = linker.instantiate(&mut store, &compiled.module).map_err(engine_error)?;
+        let parts = Parts::of(&mut store, main, compiled)?;
+        store.data_mut().parts = Some(parts);
+        let mut guest = Guest {
+            program: program.clone(),
+            variant,
+            main,
+            parts,
+            pieces: Pieces::new(poll),
+            store,
+            entry: entry.clone(),
+            args,
+            phase: Phase::Start,
+            frames: None,
+            pause: Pause::Tick,
+            indices: None,
+        };
+        guest.skip_absent_phases();
+        Ok(guest)
+    }
+
+    /// Is asked at possible stops from now on, for the first time at the next one.
+    pub fn set_heart(&mut self, heart: Option<Box<dyn Heart>>) {
+        let now = self.tick().0;
+        self.store.data_mut().heart = heart.map(|heart| (heart, now.saturating_add(1)));
+        self.arm();
+    }
+
+    /// The tick that the guest has come to.
+    pub fn tick(&mut self) -> Tick {
+        let left = self.parts.left.get(&mut self.store).unwrap_i64();
+        Tick(self.store.data().armed.wrapping_sub(left as u64))
+    }
+
+    /// How many events there have been, counted from the recording's start.
+    #[must_use]
+    pub fn events(&self) -> EventIndex {
+        EventIndex(self.store.data().host.events())
+    }
+
+    /// The host.
+    pub fn host(&mut self) -> &mut Host {
+        &mut self.store.data_mut().host
+    }
+
+    /// The host, when the guest is not needed any more.
+    #[must_use]
+    pub fn into_host(self) -> Host {
+        self.store.into_data().host
+    }
+
+    /// Runs on until a stop or the end. Not to be called after the end.
+    ///
+    /// # Errors
+    /// The guest cannot go on for a reason that is not its own: a continuation that does not compile.
+    pub fn go(&mut self, until: Until) -> Result<Reached, Refusal> {
+        let state = self.store.data_mut();
+        (state.stop_tick, state.stop_event) = match until {
+            Until::End => (NEVER, None),
+            Until::Tick(tick) => (tick.0, None),
+            Until::Event(event) => (NEVER, Some(event.0)),
+        };
+        let here = match until {
+            Until::End => false,
+            Until::Tick(tick) => self.tick() >= tick,
+            Until::Event(event) => {
+                matches!(self.pause, Pause::Call { .. }) && self.frames.is_some()
+                    && self.events() == event
+            }
+        };
+        if here {
+            return Ok(Reached::Stopped);
+        }
+        loop {
+            self.arm();
+            let called = match self.frames.take() {
+                Some(frames) => self.resume(&frames)?,
+                None => self.begin_phase(),
+            };
+            let values = match called {
+                Ok(values) => values,
+                Err(error) => return Ok(Reached::Ended(self.ended(error)?)),
+            };
+            if let Some(pause) = self.store.data_mut().pause.take() {
+                self.pause = pause;
+                self.frames = Some(self.read_frames()?);
+                return Ok(Reached::Stopped);
+            }
+            self.pause = Pause::Tick;
+            match self.phase {
+                Phase::Start => self.phase = Phase::Initialize,
+                Phase::Initialize => self.phase = Phase::Main,
+                Phase::Main => {
+                    let ending = match self.entry {
+                        Entry::Command => Ending::Exited { code: 0 },
+                        Entry::Export { .. } => Ending::Returned { values },
+                    };
+                    let tick = self.tick();
+                    return Ok(Reached::Ended(Ended { how: How::Ended(ending), tick, trap: None }));
+                }
+            }
+            self.skip_absent_phases();
+        }
+    }
+
+    /// The name of the export that a phase calls, if there is something to call.
+    fn phase_export(&self, phase: Phase) -> Option<String> {
+        let original = |name: &str| Some(name.to_owned());
+        match (phase, &self.entry) {
+            (Phase::Start, _) => {
+                let start = self.program.original().ok()?.start()?;
+                Some(format!("{}f{start}", self.prefix()))
+            }
+            (Phase::Initialize, Entry::Command) => None,
+            (Phase::Initialize, Entry::Export { .. }) => original("_initialize"),
+            (Phase::Main, Entry::Command) => original("_start"),
+            (Phase::Main, Entry::Export { name, .. }) => original(name),
+        }
+    }
+
+    fn skip_absent_phases(&mut self) {
+        loop {
+            let next = match self.phase {
+                Phase::Start => Phase::Initialize,
+                Phase::Initialize => Phase::Main,
+                Phase::Main => return,
+            };
+            let export = self.phase_export(self.phase);
+            if export.is_some_and(|name| self.main.get_func(&mut self.store, &name).is_some()) {
+                return;
+            }
+            self.phase = next;
+        }
+    }
+
+    pub(crate) fn prefix(&self) -> String {
+        self.program
+            .compile(self.variant, &())
+            .map_or_else(|_| String::new(), |compiled| compiled.prefix.clone())
+    }
+
+    fn begin_phase(&mut self) -> wasmtime::Result<Vec<Value>> {
+        let Some(function) = self
+            .phase_export(self.phase)
+            .and_then(|name| self.main.get_func(&mut self.store, &name))
+        else {
+            return Ok(Vec::new());
+        };
+        let args = if self.phase == Phase::Main { self.args.clone() } else { Vec::new() };
+        self.call(function, &args)
+    }
+
+    pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Value>> {
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        function.call(&mut self.store, args, &mut results)?;
+        Ok(results.iter().filter_map(crate::ending::value).collect())
+    }
+
+    /// The host call that the guest is stopped in, to be answered when it goes on.
+    pub(crate) fn set_pending(&mut self, pending: Option<(Function, Vec<u64>)>) {
+        self.store.data_mut().pending = pending;
+    }
+
+    fn ended(&mut self, error: wasmtime::Error) -> Result<Ended, Refusal> {
+        let tick = self.tick();
+        ended_by(self, error, tick)
+    }
+
+    /// Sets the counter so that it is zero at the next tick that somebody waits for.
+    fn arm(&mut self) {
+        let tick = self.tick().0;
+        arm(self.parts.left, &mut self.store, tick);
+    }
+
+    /// The counter stands at this tick.
+    pub(crate) fn set_tick(&mut self, tick: Tick) {
+        arm(self.parts.left, &mut self.store, tick.0);
+    }
+}
+
+/// Sets the counter for a guest that is at this tick.
+fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick: u64) {
+    let mut context = store.as_context_mut();
+    let state = context.data_mut();
+    let beat = state.heart.as_ref().map_or(NEVER, |(_, at)| *at);
+    // A stop that was passed already is due at the next chance.
+    state.armed = state.stop_tick.min(beat).max(tick + 1);
+    let value = Val::I64(state.armed.wrapping_sub(tick) as i64);
+    left.set(&mut context, value).expect("the counter is a mutable i64");
+}
+
+impl Parts {
+    fn of(
+        store: &mut Store<State>,
+        main: Instance,
+        compiled: &Compiled,
+    ) -> Result<Parts, Refusal> {
+        let missing = || Refusal::Engine("the transformed module lacks a part".to_owned());
+        let mut export = |name: &str| {
+            main.get_export(&mut *store, &format!("{}{name}", compiled.prefix)).ok_or_else(missing)
+        };
+        Ok(Parts {
+            state: export("state")?.into_global().ok_or_else(missing)?,
+            left: export("left")?.into_global().ok_or_else(missing)?,
+            sp: export("sp")?.into_global().ok_or_else(missing)?,
+            stack: export("stack")?.into_memory().ok_or_else(missing)?,
+            continuations: export("continuations")?.into_table().ok_or_else(missing)?,
+            memory: main.get_memory(&mut *store, "memory"),
+        })
+    }
+}
+
+/// Starts to unwind the guest's stack: every frame saves itself and returns.
+fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
+    let parts = caller.data().parts.expect("a guest runs");
+    crate::frames::make_room(&mut *caller, parts.stack)?;
+    parts.sp.set(&mut *caller, Val::I32(0))?;
+    parts.state.set(&mut *caller, Val::I32(1))?;
+    caller.data_mut().pause = Some(pause);
+    Ok(())
+}
+
+/// The guest's counter has run out.
+fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
+    let parts = caller.data().parts.expect("a guest runs");
+    let left = parts.left.get(&mut caller).unwrap_i64();
+    let state = caller.data_mut();
+    let tick = state.armed.wrapping_sub(left as u64);
+    let mut stops = tick >= state.stop_tick;
+    if let Some((heart, at)) = &mut state.heart
+        && tick >= *at
+    {
+        match heart.beat(Tick(tick)) {
+            Beat::After(ticks) => *at = tick.saturating_add(ticks.max(1)).min(NEVER),
+            Beat::Stop => {
+                *at = tick.saturating_add(1);
+                stops = true;
+            }
+        }
+    }
+    if stops {
+        return stop(&mut caller, Pause::Tick);
+    }
+    arm(parts.left, &mut caller, tick);
+    Ok(())
+}
+
+/// Serves a host call of the guest.
+#[inline]
+pub(crate) fn serve(
+    mut caller: Caller<'_, State>,
+    function: Function,
+    args: &[u64],
+) -> wasmtime::Result<i32> {
+    let parts = caller.data().parts.expect("a guest runs");
+    let left = parts.left.get(&mut caller).unwrap_i64();
+    let state = caller.data_mut();
+    let tick = state.armed.wrapping_sub(left as u64);
+    if tick >= state.stop_tick || state.stop_event == Some(state.host.events()) {
+        stop(&mut caller, Pause::Call { function, args: args.to_vec() })?;
+        return Ok(0);
+    }
+    let (memory, state): (&mut [u8], &mut State) = match parts.memory {
+        Some(memory) => memory.data_and_store_mut(&mut caller),
+        None => (&mut [], caller.data_mut()),
+    };
+    match state.host.call(function, args, memory, Tick(tick)) {
+        Ok(errno) => Ok(i32::from(errno.number())),
+        Err(stop) => Err(stop.into()),
+    }
+}
+
+/// Answers the host call that a stopped guest was in.
+pub(crate) fn serve_pending(mut caller: Caller<'_, State>) -> wasmtime::Result<i32> {
+    let (function, args) = caller.data_mut().pending.take().ok_or_else(|| {
+        wasmtime::Error::msg("the guest's stack goes on with a host call that it was not in")
+    })?;
+    serve(caller, function, &args)
+}
+
+/// An export of the main instance by its full name.
+pub(crate) fn export(guest: &mut Guest, name: &str) -> Option<Extern> {
+    guest.main.get_export(&mut guest.store, name)
+}

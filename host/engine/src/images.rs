@@ -1,0 +1,153 @@
+//! The contents of a guest's memories, kept as pages from one checkpoint to the next.
+//!
+//! Guest memories are [`Mapping`]s of ours, so that every kind of tracker works on them.
+
+use crate::admit::Refusal;
+use crate::guest::State;
+use std::ops::Range;
+use std::ptr::NonNull;
+use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
+use wrr_pages::{DirtyTracker, Mapping, PageMap, PageStore, Region, TrackerKind, choose};
+use wrr_trace::{MemoryState, PageId, PageRun};
+
+/// Makes the memories of guests.
+pub(crate) struct Mappings;
+
+struct GuestMemory(Mapping);
+
+// SAFETY: `new_memory` must give memory that is zero, accessible for `minimum` bytes, reserved for as many bytes as
+// asked, and followed by an inaccessible guard: that is what `Mapping::reserve` promises.
+unsafe impl MemoryCreator for Mappings {
+    fn new_memory(
+        &self,
+        _ty: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved_size_in_bytes: Option<usize>,
+        guard_size_in_bytes: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        let reserve = reserved_size_in_bytes.or(maximum).unwrap_or(minimum).max(minimum);
+        let mapping = Mapping::reserve(minimum, reserve, guard_size_in_bytes)
+            .map_err(|e| format!("no memory of {reserve} bytes: {e}"))?;
+        Ok(Box::new(GuestMemory(mapping)))
+    }
+}
+
+// SAFETY: the base of a `Mapping` never moves, its bytes below `len` stay accessible until it is dropped, and growing
+// keeps what is there; see its documentation.
+unsafe impl LinearMemory for GuestMemory {
+    fn byte_size(&self) -> usize {
+        self.0.len()
+    }
+    fn byte_capacity(&self) -> usize {
+        self.0.capacity()
+    }
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        self.0.grow_to(new_size).map_err(wasmtime::Error::from)
+    }
+    fn as_ptr(&self) -> *mut u8 {
+        self.0.base()
+    }
+}
+
+/// The pages of a guest's memories.
+pub struct Images {
+    store: PageStore,
+    memories: Vec<(PageMap, Box<dyn DirtyTracker>)>,
+    forced: Option<TrackerKind>,
+}
+
+impl Images {
+    /// No pages yet. `forced` is the tracker that must be used.
+    #[must_use]
+    pub fn new(forced: Option<TrackerKind>) -> Images {
+        Images { store: PageStore::new(), memories: Vec::new(), forced }
+    }
+
+    /// Images that go on from pages that are stored already.
+    #[must_use]
+    pub fn with_store(store: PageStore, forced: Option<TrackerKind>) -> Images {
+        Images { store, memories: Vec::new(), forced }
+    }
+
+    /// The bytes of the pages that got ids since the last call, in their order.
+    pub fn take_new_pages(&mut self) -> Vec<u8> {
+        self.store.take_new()
+    }
+
+    /// The trackers in use.
+    #[must_use]
+    pub fn trackers(&self) -> Vec<&'static str> {
+        self.memories.iter().map(|(_, tracker)| tracker.name()).collect()
+    }
+
+    /// Takes in what was written since the last time.
+    pub(crate) fn update(
+        &mut self,
+        store: &Store<State>,
+        memories: &[Memory],
+    ) -> Result<Vec<MemoryState>, Refusal> {
+        let failed = |what: &dyn std::fmt::Display| Refusal::Engine(what.to_string());
+        for (index, memory) in memories.iter().enumerate() {
+            let bytes = memory.data(store);
+            if let Some((map, tracker)) = self.memories.get_mut(index) {
+                if map.bytes() != bytes.len() {
+                    tracker.grown(bytes.len()).map_err(|e| failed(&e))?;
+                }
+                let dirty = tracker.take().map_err(|e| failed(&e))?;
+                map.update(&dirty, bytes, &mut self.store).map_err(|e| failed(&e))?;
+                continue;
+            }
+            let mut tracker =
+                choose(bytes.len(), self.forced).map_err(|e| failed(&e))?;
+            let base = NonNull::new(memory.data_ptr(store))
+                .ok_or_else(|| Refusal::Engine("a memory has no place".to_owned()))?;
+            let region =
+                Region::new(base, bytes.len(), capacity(store, memory)).map_err(|e| failed(&e))?;
+            // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
+            // store; whoever holds images drops or detaches them before the guest (see `Session`'s field order).
+            unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
+            let map = PageMap::from_memory(bytes, &mut self.store).map_err(|e| failed(&e))?;
+            self.memories.push((map, tracker));
+        }
+        Ok(self.memories.iter().map(|(map, _)| memory_state(map)).collect())
+    }
+}
+
+/// How far a memory can grow in place.
+fn capacity(store: &Store<State>, memory: &Memory) -> usize {
+    let ty = memory.ty(store);
+    let most = ty.maximum().map_or(u64::MAX, |pages| pages.saturating_mul(1 << 16));
+    let reserved: u64 = if ty.is_64() { memory.data_size(store) as u64 } else { 4 << 30 };
+    usize::try_from(most.min(reserved)).unwrap_or(usize::MAX).max(memory.data_size(store))
+}
+
+fn memory_state(map: &PageMap) -> MemoryState {
+    let runs = map.runs().map(|run| PageRun { page: run.page, id: PageId(run.id.0), count: run.count });
+    MemoryState { bytes: map.bytes() as u64, runs: runs.collect() }
+}
+
+/// A memory's bytes. Several memories are borrowed at once, which wasmtime's interface cannot express.
+pub(crate) fn bytes_of<'a>(store: &mut Store<State>, memory: Memory) -> &'a mut [u8] {
+    let (base, len) = (memory.data_ptr(&*store), memory.data_size(&*store));
+    // SAFETY: `base..base + len` is accessible and stays where it is until the memory grows; the caller
+    // (`Guest::restore`) borrows the guest for as long, takes each memory once, and runs nothing meanwhile.
+    unsafe { std::slice::from_raw_parts_mut(base, len) }
+}
+
+/// The page-aligned pieces of `0..pages` that no run covers.
+pub fn holes(state: &MemoryState) -> impl Iterator<Item = Range<usize>> + '_ {
+    const PAGE: usize = wrr_pages::PAGE_BYTES;
+    let mut next = 0;
+    let end = state.bytes as usize;
+    state
+        .runs
+        .iter()
+        .map(|run| (run.page as usize * PAGE, (run.page as usize + run.count as usize) * PAGE))
+        .chain(std::iter::once((end, end)))
+        .filter_map(move |(from, to)| {
+            let hole = next..from;
+            next = to;
+            (!hole.is_empty()).then_some(hole)
+        })
+}

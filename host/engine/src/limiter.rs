@@ -1,0 +1,64 @@
+//! Holds the guest to the limits of the manifest, so that `memory.grow` gives the same on every host.
+
+use wrr_trace::Limits;
+
+pub(crate) struct Limiter {
+    limits: Limits,
+    /// The host grows something of its own.
+    pub own: bool,
+}
+
+impl Limiter {
+    pub fn new(limits: Limits) -> Limiter {
+        Limiter { limits, own: false }
+    }
+
+    /// The recorded native stack.
+    pub fn stack_bytes(&self) -> u64 {
+        self.limits.stack_bytes
+    }
+}
+
+impl wasmtime::ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let declared = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(declared && (self.own || desired as u64 <= self.limits.memory_bytes_max))
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // The limits allow it, so a replay would grow: the guest must not see that this host cannot.
+        Err(error.context("the host has no memory left for the guest"))
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let declared = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(declared && (self.own || desired as u64 <= self.limits.table_elements_max))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error.context("the host has no memory left for a table of the guest"))
+    }
+
+    fn instances(&self) -> usize {
+        // Continuations are instances; there are at most as many as sites.
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+}

@@ -1,0 +1,399 @@
+//! The state of a stopped guest as a value, and back.
+//!
+//! Invariant: a guest that was restored from a snapshot and one that ran there by itself cannot be told apart, neither
+//! by what they do nor by their [`state_hash`](Guest::state_hash).
+
+use crate::admit::Refusal;
+use crate::frames::null_like;
+use crate::guest::{Guest, export};
+use crate::images::Images;
+use std::collections::HashMap;
+use wasmtime::{Extern, ExnRef, ExnRefPre, ExnType, Global, Memory, Ref, Table, Tag, Val};
+use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
+
+fn failed(error: wasmtime::Error) -> Refusal {
+    Refusal::Engine(format!("{error:#}"))
+}
+
+fn impossible(what: String) -> Refusal {
+    Refusal::Instantiate(format!("the checkpoint does not fit the module: {what}"))
+}
+
+impl Guest {
+    fn part(&mut self, name: &str) -> Result<Extern, Refusal> {
+        let name = format!("{}{name}", self.prefix());
+        export(self, &name)
+            .ok_or_else(|| Refusal::Engine(format!("the transformed module lacks {name}")))
+    }
+
+    fn memory(&mut self, index: u32) -> Result<Memory, Refusal> {
+        let part = self.part(&format!("m{index}"))?.into_memory();
+        part.ok_or_else(|| Refusal::Engine("a memory is none".to_owned()))
+    }
+
+    /// The original's memories.
+    pub(crate) fn memories(&mut self) -> Result<Vec<Memory>, Refusal> {
+        let (memories, _) = self.program.original()?.memory_and_table_count();
+        (0..memories).map(|index| self.memory(index)).collect()
+    }
+
+    fn tables(&mut self) -> Result<Vec<Table>, Refusal> {
+        let (_, tables) = self.program.original()?.memory_and_table_count();
+        (0..tables)
+            .map(|index| {
+                let part = self.part(&format!("t{index}"))?.into_table();
+                part.ok_or_else(|| Refusal::Engine("a table is none".to_owned()))
+            })
+            .collect()
+    }
+
+    fn globals(&mut self) -> Result<Vec<Global>, Refusal> {
+        let globals = self.program.original()?.mutable_globals();
+        globals
+            .into_iter()
+            .map(|index| {
+                let part = self.part(&format!("g{index}"))?.into_global();
+                part.ok_or_else(|| Refusal::Engine("a global is none".to_owned()))
+            })
+            .collect()
+    }
+
+    /// Everything but the contents of the memories and what the host knows: their lists are empty.
+    ///
+    /// # Errors
+    /// The guest holds a reference that only the host could have made.
+    pub fn state(&mut self) -> Result<Checkpoint, Refusal> {
+        let mut globals = Vec::new();
+        for global in self.globals()? {
+            let value = global.get(&mut self.store);
+            globals.push(self.datum(value)?);
+        }
+        let mut tables = Vec::new();
+        for table in self.tables()? {
+            tables.push(self.table_state(table)?);
+        }
+        let mut memories = Vec::new();
+        for memory in self.memories()? {
+            let bytes = memory.data_size(&self.store) as u64;
+            memories.push(MemoryState { bytes, runs: Vec::new() });
+        }
+        Ok(Checkpoint {
+            tick: self.tick(),
+            event: self.events(),
+            name: None,
+            phase: self.phase,
+            pause: self.pause.clone(),
+            frames: self.frames.clone().unwrap_or_default(),
+            globals,
+            memories,
+            tables,
+            dropped_data: self.dropped("dropped_data")?,
+            dropped_elements: self.dropped("dropped_elements")?,
+            host: Default::default(),
+        })
+    }
+
+    fn table_state(&mut self, table: Table) -> Result<TableState, Refusal> {
+        let mut elements: Vec<(Datum, u32)> = Vec::new();
+        for index in 0..table.size(&self.store) {
+            let reference = table.get(&mut self.store, index).expect("below its size");
+            let datum = self.datum_of(reference)?;
+            match elements.last_mut() {
+                Some((last, count)) if *last == datum && *count < u32::MAX => *count += 1,
+                _ => elements.push((datum, 1)),
+            }
+        }
+        Ok(TableState { elements })
+    }
+
+    /// The segments that were dropped, ascending.
+    fn dropped(&mut self, kind: &str) -> Result<Vec<u32>, Refusal> {
+        let prefix = format!("{}{kind}.", self.prefix());
+        let compiled = self.program.compile(self.variant, &())?;
+        let mut segments: Vec<u32> = compiled
+            .module
+            .exports()
+            .filter_map(|export| export.name().strip_prefix(&prefix)?.parse().ok())
+            .collect();
+        segments.sort_unstable();
+        let mut dropped = Vec::new();
+        for segment in segments {
+            let global = self.part(&format!("{kind}.{segment}"))?.into_global();
+            let flag = global.map(|global| global.get(&mut self.store));
+            if matches!(flag, Some(Val::I32(1))) {
+                dropped.push(segment);
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// A checkpoint of the stopped guest. `images` keeps the memories' pages; those that are new are in its store.
+    ///
+    /// # Errors
+    /// As [`Guest::state`], and what the trackers of written pages give.
+    pub fn snapshot(&mut self, images: &mut Images) -> Result<Checkpoint, Refusal> {
+        let mut checkpoint = self.state()?;
+        checkpoint.host = self.host().state();
+        let memories = self.memories()?;
+        checkpoint.memories = images.update(&self.store, &memories)?;
+        Ok(checkpoint)
+    }
+
+    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, which are
+    /// zero, and puts their pages in; the host must be in the checkpoint's state already.
+    ///
+    /// # Errors
+    /// The checkpoint does not fit the module, or what `fill` gives.
+    pub fn restore<E: From<Refusal>>(
+        &mut self,
+        checkpoint: &Checkpoint,
+        fill: impl FnOnce(Vec<&mut [u8]>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.restore_state(checkpoint)?;
+        let memories = self.memories()?;
+        let mut slices = Vec::with_capacity(memories.len());
+        for memory in &memories {
+            // Borrowed one after the other: the store has no way to lend several at once.
+            slices.push(crate::images::bytes_of(&mut self.store, *memory));
+        }
+        fill(slices)
+    }
+
+    fn restore_state(&mut self, checkpoint: &Checkpoint) -> Result<(), Refusal> {
+        let memories = self.memories()?;
+        if memories.len() != checkpoint.memories.len() {
+            return Err(impossible(format!(
+                "it has {} memories, the module {}",
+                checkpoint.memories.len(),
+                memories.len()
+            )));
+        }
+        for (memory, state) in memories.iter().zip(&checkpoint.memories) {
+            let now = memory.data_size(&self.store) as u64;
+            let more = state.bytes.checked_sub(now).ok_or_else(|| {
+                impossible(format!("a memory of {} bytes starts with {now}", state.bytes))
+            })?;
+            if state.bytes > self.program.limits.memory_bytes_max {
+                return Err(impossible(format!("a memory of {} bytes", state.bytes)));
+            }
+            memory.grow(&mut self.store, more >> 16).map_err(|e| {
+                Refusal::Instantiate(format!("no memory of {} bytes: {e:#}", state.bytes))
+            })?;
+        }
+        let tables = self.tables()?;
+        if tables.len() != checkpoint.tables.len() {
+            return Err(impossible(format!("it has {} tables", checkpoint.tables.len())));
+        }
+        for (table, state) in tables.into_iter().zip(&checkpoint.tables) {
+            self.restore_table(table, state)?;
+        }
+        let globals = self.globals()?;
+        if globals.len() != checkpoint.globals.len() {
+            return Err(impossible(format!("it has {} globals", checkpoint.globals.len())));
+        }
+        for (global, datum) in globals.into_iter().zip(&checkpoint.globals) {
+            let ty = global.ty(&self.store).content().clone();
+            let value = self.value(datum, &ty)?;
+            global.set(&mut self.store, value).map_err(|e| impossible(format!("{e:#}")))?;
+        }
+        for (kind, dropped) in
+            [("drop_data", &checkpoint.dropped_data), ("drop_elements", &checkpoint.dropped_elements)]
+        {
+            for segment in dropped {
+                let function = self.part(&format!("{kind}.{segment}"))?.into_func();
+                let function = function.ok_or_else(|| impossible("a segment".to_owned()))?;
+                self.call(function, &[]).map_err(failed)?;
+            }
+        }
+        self.phase = checkpoint.phase;
+        self.pause = checkpoint.pause.clone();
+        let begun = !checkpoint.frames.is_empty() || matches!(self.pause, Pause::Call { .. });
+        self.frames = begun.then(|| checkpoint.frames.clone());
+        if self.events() != checkpoint.event {
+            return Err(impossible(format!("its host is at event {}", self.events())));
+        }
+        self.set_tick(checkpoint.tick);
+        Ok(())
+    }
+
+    fn restore_table(&mut self, table: Table, state: &TableState) -> Result<(), Refusal> {
+        let size = table.size(&self.store);
+        let wanted: u64 = state.elements.iter().map(|(_, count)| u64::from(*count)).sum();
+        if wanted > self.program.limits.table_elements_max.max(size) {
+            return Err(impossible(format!("a table of {wanted} elements")));
+        }
+        let more = wanted
+            .checked_sub(size)
+            .ok_or_else(|| impossible(format!("a table of {wanted} elements starts with {size}")))?;
+        if more > 0 {
+            let null = null_like(&table.ty(&self.store));
+            table.grow(&mut self.store, more, null).map_err(|e| impossible(format!("{e:#}")))?;
+        }
+        if self.table_state(table)? == *state {
+            return Ok(());
+        }
+        let mut index = 0;
+        for (datum, count) in &state.elements {
+            let reference = self.reference_of(datum, &table)?;
+            table
+                .fill(&mut self.store, index, reference, u64::from(*count))
+                .map_err(|e| impossible(format!("{e:#}")))?;
+            index += u64::from(*count);
+        }
+        Ok(())
+    }
+
+    // --- values ---
+
+    fn datum(&mut self, value: Val) -> Result<Datum, Refusal> {
+        Ok(match value {
+            Val::I32(v) => Datum::I32(v),
+            Val::I64(v) => Datum::I64(v),
+            Val::F32(bits) => Datum::F32(bits),
+            Val::F64(bits) => Datum::F64(bits),
+            Val::V128(v) => Datum::V128(v.as_u128().to_le_bytes()),
+            Val::FuncRef(function) => return self.datum_of(Ref::Func(function)),
+            Val::ExternRef(reference) => return self.datum_of(Ref::Extern(reference)),
+            Val::ExnRef(exception) => return self.datum_of(Ref::Exn(exception)),
+            other => return Err(Refusal::Engine(format!("{other:?} cannot be saved"))),
+        })
+    }
+
+    pub(crate) fn datum_of(&mut self, reference: Ref) -> Result<Datum, Refusal> {
+        match reference {
+            Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None) => Ok(Datum::Null),
+            Ref::Func(Some(function)) => {
+                let raw = function.to_raw(&mut self.store) as usize;
+                let known = self.function_indices()?.get(&raw).copied();
+                known
+                    .map(Datum::Func)
+                    .ok_or_else(|| Refusal::Engine("a reference to a host function".to_owned()))
+            }
+            Ref::Exn(Some(exception)) => {
+                let tag = exception.tag(&mut self.store).map_err(failed)?;
+                let tags = self.tags()?;
+                let tag = tags.iter().position(|known| Tag::eq(known, &tag, &self.store));
+                let tag = tag.ok_or_else(|| Refusal::Engine("an unknown tag".to_owned()))? as u32;
+                let fields: Vec<Val> = exception.fields(&mut self.store).map_err(failed)?.collect();
+                let fields = fields.into_iter().map(|field| self.datum(field));
+                Ok(Datum::Exn { tag, fields: fields.collect::<Result<_, _>>()? })
+            }
+            other => Err(Refusal::Engine(format!("{other:?} cannot be saved"))),
+        }
+    }
+
+    fn value(&mut self, datum: &Datum, ty: &wasmtime::ValType) -> Result<Val, Refusal> {
+        Ok(match (datum, ty) {
+            (Datum::I32(v), _) => Val::I32(*v),
+            (Datum::I64(v), _) => Val::I64(*v),
+            (Datum::F32(v), _) => Val::F32(*v),
+            (Datum::F64(v), _) => Val::F64(*v),
+            (Datum::V128(v), _) => Val::V128(u128::from_le_bytes(*v).into()),
+            (datum, wasmtime::ValType::Ref(ty)) => {
+                match self.reference(datum, ty.heap_type())? {
+                    Ref::Func(f) => Val::FuncRef(f),
+                    Ref::Extern(e) => Val::ExternRef(e),
+                    Ref::Exn(e) => Val::ExnRef(e),
+                    other => return Err(impossible(format!("{other:?}"))),
+                }
+            }
+            (datum, ty) => return Err(impossible(format!("{datum:?} for a {ty}"))),
+        })
+    }
+
+    pub(crate) fn reference_of(&mut self, datum: &Datum, table: &Table) -> Result<Ref, Refusal> {
+        let ty = table.ty(&self.store).element().heap_type().clone();
+        self.reference(datum, &ty)
+    }
+
+    fn reference(&mut self, datum: &Datum, ty: &wasmtime::HeapType) -> Result<Ref, Refusal> {
+        match datum {
+            Datum::Null => Ok(Ref::null(ty)),
+            Datum::Func(index) => {
+                let referenceable = self.program.original()?.referenceable();
+                let place = referenceable
+                    .binary_search(index)
+                    .map_err(|_| impossible(format!("a reference to function {index}")))?;
+                let table = self.functions_table()?;
+                table
+                    .get(&mut self.store, place as u64)
+                    .ok_or_else(|| impossible(format!("a reference to function {index}")))
+            }
+            Datum::Exn { tag, fields } => {
+                let tags = self.tags()?;
+                let tag = tags
+                    .get(*tag as usize)
+                    .copied()
+                    .ok_or_else(|| impossible(format!("an exception with tag {tag}")))?;
+                let tag_ty = tag.ty(&self.store);
+                let params: Vec<wasmtime::ValType> = tag_ty.ty().params().collect();
+                if params.len() != fields.len() {
+                    return Err(impossible("an exception with other fields".to_owned()));
+                }
+                let mut values = Vec::with_capacity(fields.len());
+                for (field, ty) in fields.iter().zip(&params) {
+                    values.push(self.value(field, ty)?);
+                }
+                let ty = ExnType::from_tag_type(&tag_ty).map_err(failed)?;
+                let allocator = ExnRefPre::new(&mut self.store, ty);
+                let exception = ExnRef::new(&mut self.store, &allocator, &tag, &values)
+                    .map_err(|e| impossible(format!("{e:#}")))?;
+                Ok(Ref::Exn(Some(exception)))
+            }
+            other => Err(impossible(format!("{other:?} for a reference"))),
+        }
+    }
+
+    fn functions_table(&mut self) -> Result<Table, Refusal> {
+        let part = self.part("functions")?.into_table();
+        part.ok_or_else(|| Refusal::Engine("the table of functions is none".to_owned()))
+    }
+
+    fn tags(&mut self) -> Result<Vec<Tag>, Refusal> {
+        let mut tags = Vec::new();
+        while let Ok(part) = self.part(&format!("e{}", tags.len())) {
+            tags.extend(part.into_tag());
+        }
+        Ok(tags)
+    }
+
+    /// The original index of every function that a reference can be made to, by its address in this instance.
+    fn function_indices(&mut self) -> Result<&HashMap<usize, u32>, Refusal> {
+        if self.indices.is_none() {
+            let table = self.functions_table()?;
+            let referenceable = self.program.original()?.referenceable().to_vec();
+            let mut indices = HashMap::with_capacity(referenceable.len());
+            for (place, index) in referenceable.into_iter().enumerate() {
+                if let Some(Ref::Func(Some(function))) = table.get(&mut self.store, place as u64) {
+                    indices.insert(function.to_raw(&mut self.store) as usize, index);
+                }
+            }
+            self.indices = Some(indices);
+        }
+        Ok(self.indices.as_ref().expect("it was just made"))
+    }
+
+    // --- looking at it ---
+
+    /// The bytes of a memory of the original module; `None` if there is no such memory.
+    pub fn memory_bytes(&mut self, index: u32) -> Option<&[u8]> {
+        let memory = self.memory(index).ok()?;
+        Some(memory.data(&self.store))
+    }
+
+    /// BLAKE3 of the guest's state in a canonical form: position, frames, globals, tables, dropped segments, and the
+    /// bytes of all memories. What the host knows is not in it.
+    ///
+    /// # Errors
+    /// As [`Guest::state`].
+    pub fn state_hash(&mut self) -> Result<[u8; 32], Refusal> {
+        let state = self.state()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&state.to_canonical_bytes());
+        for memory in self.memories()? {
+            let hash = *blake3::Hasher::new().update_rayon(memory.data(&self.store)).finalize().as_bytes();
+            hasher.update(&hash);
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
