@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+use wrr::{Moment, TrackerKind};
 
 /// Record a WebAssembly program, replay it bit for bit.
 #[derive(Parser)]
@@ -16,6 +18,7 @@ const AFTER_HELP: &str = "\
 Examples:
   wrr record --dir . rg.wasm TODO        run ripgrep on this folder, write rg.wrr
   wrr replay rg.wrr                      the same output again, without the folder
+  wrr replay rg.wrr --goto 40%           the program's state at that moment
   wrr events rg.wrr --from 10 --to 20    what it asked the system, and what it got
 
 Exit codes: the program's own for run, record and replay (134 after a trap);
@@ -30,10 +33,20 @@ pub enum Command {
     /// Run a program and write a trace of it
     Record(RecordArgs),
     /// Run a recorded program again: same output, same exit code, nothing of this machine is used
-    Replay {
+    Replay(ReplayArgs),
+    /// Add checkpoints to a trace, so that every moment of it is near one
+    Index {
         /// The trace
         file: PathBuf,
+        /// How long a seek may replay on a machine like this one
+        #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+        max_seek: Duration,
+        /// How written pages are found: compare, userfaultfd, mprotect or write-watch [default: the best that works here]
+        #[arg(long, value_name = "NAME", value_parser = tracker)]
+        tracker: Option<TrackerKind>,
     },
+    /// Run a recorded program on from one of its moments: its files are opened again, time and chance are real
+    Resume(ResumeArgs),
     /// Show what was run, with what, and how it ended
     Info {
         /// The trace
@@ -71,6 +84,115 @@ pub enum Command {
 }
 
 #[derive(Args)]
+pub struct ReplayArgs {
+    /// The trace
+    pub file: PathBuf,
+    /// Go to a moment and show the state there, instead of replaying with output. T is start, end, 12345 (a tick),
+    /// #17 (just before event 17), 40%, 2.5s (wall clock) or @name
+    #[arg(long, value_name = "T", value_parser = moment, conflicts_with_all = ["until", "from"])]
+    pub goto: Option<Moment>,
+    /// Stop at this moment
+    #[arg(long, value_name = "T", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// Start at this moment, without the output before it
+    #[arg(long, value_name = "T", value_parser = moment)]
+    pub from: Option<Moment>,
+    /// With --goto: print JSON
+    #[arg(long, requires = "goto")]
+    pub json: bool,
+    /// With --goto: write memory 0 to a file
+    #[arg(long, value_name = "FILE", requires = "goto")]
+    pub dump_memory: Option<PathBuf>,
+    /// With --goto: show LEN bytes of memory 0 from ADDR on (decimal or 0x…)
+    #[arg(long, value_names = ["ADDR", "LEN"], num_args = 2, requires = "goto", value_parser = number)]
+    pub read: Option<Vec<u64>>,
+    /// Start from the beginning, even if a checkpoint is nearer
+    #[arg(long)]
+    pub no_checkpoints: bool,
+}
+
+#[derive(Args)]
+pub struct ResumeArgs {
+    /// The trace
+    pub file: PathBuf,
+    /// The moment to go on from, as for `wrr replay --goto` [default: behind everything that was recorded]
+    #[arg(long, value_name = "T", value_parser = moment)]
+    pub at: Option<Moment>,
+    /// Record the new run, with the history of the old one, into this trace
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A folder that the program had, under its own name or as GUEST (repeatable)
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    pub dirs: Vec<String>,
+    /// Standard input from a file; it goes on where the program was
+    #[arg(long, value_name = "FILE")]
+    pub stdin: Option<PathBuf>,
+    /// Listen on an address, for a program that had such a socket (repeatable)
+    #[arg(long = "tcplisten", value_name = "ADDR")]
+    pub tcplisten: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub checkpoints: CheckpointArgs,
+    /// When the trace cannot be written any further (a full disk), stop the program or let it go on
+    #[arg(long, value_enum, default_value_t = OnTraceError::Stop)]
+    pub on_trace_error: OnTraceError,
+}
+
+#[derive(Args)]
+pub struct CheckpointArgs {
+    /// How often to take a checkpoint (500ms, 2s), or off. With --deterministic the time is counted in ticks,
+    /// 100 million a second
+    #[arg(long, value_name = "TIME|off", value_parser = every)]
+    pub checkpoint_every: Option<Every>,
+    /// How written pages are found: compare, userfaultfd, mprotect or write-watch [default: the best that works here]
+    #[arg(long, value_name = "NAME", value_parser = tracker)]
+    pub tracker: Option<TrackerKind>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Every {
+    Off,
+    Time(Duration),
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    text.parse()
+}
+
+fn tracker(text: &str) -> Result<TrackerKind, String> {
+    text.parse().map_err(|e: wrr::TrackerError| e.to_string())
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "give a number, decimal or 0x…".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|n| n * unit);
+    // Closer together they would cost more than they save; further apart nobody would find them.
+    let sensible = seconds.filter(|s| (0.001..=86_400.0).contains(s));
+    sensible
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give a time from 1ms to 86400s, like 500ms or 2s".to_owned())
+}
+
+fn every(text: &str) -> Result<Every, String> {
+    match text {
+        "off" => Ok(Every::Off),
+        text => {
+            duration(text).map(Every::Time).map_err(|e| format!("{e}, or off for no checkpoints"))
+        }
+    }
+}
+
+#[derive(Args)]
 pub struct RecordArgs {
     /// The trace to write [default: PROGRAM with the extension .wrr, in this folder]
     #[arg(short, long, value_name = "FILE")]
@@ -81,6 +203,8 @@ pub struct RecordArgs {
     /// When the trace cannot be written any further (a full disk), stop the program or let it go on
     #[arg(long, value_enum, default_value_t = OnTraceError::Stop)]
     pub on_trace_error: OnTraceError,
+    #[command(flatten)]
+    pub checkpoints: CheckpointArgs,
     #[command(flatten)]
     pub program: ProgramArgs,
 }

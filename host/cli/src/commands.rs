@@ -2,6 +2,7 @@
 
 use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
 use crate::json;
+use crate::moments;
 use crate::progress::{Progress, Spinner};
 use crate::report::{self, FINDING, plain, say};
 use crate::signals;
@@ -13,7 +14,7 @@ use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use wrr::format::{EventIndex, Function, Tail, TraceReader};
 use wrr::{
-    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, ReplayOutput, Replayed, Stdin,
+    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, Stdin,
     Trace,
 };
 
@@ -22,7 +23,9 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Run(program) => run(program),
         Command::Record(arguments) => record(arguments),
-        Command::Replay { file } => replay(&file),
+        Command::Replay(arguments) => moments::replay(&arguments),
+        Command::Index { file, max_seek, tracker } => moments::index(&file, max_seek, tracker),
+        Command::Resume(arguments) => moments::resume(arguments),
         Command::Info { file, json } => info(&file, json),
         Command::Events { file, from, to, json } => events(&file, from, to, json),
         Command::Verify { file } => verify(&file),
@@ -31,7 +34,7 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
 }
 
 /// The folder for compiled modules: the user's choice, or the usual place.
-fn cache() -> Option<CodeCache> {
+pub fn cache() -> Option<CodeCache> {
     let dir = match std::env::var_os("WRR_CACHE") {
         Some(dir) if dir == "off" || dir.is_empty() => return None,
         Some(dir) => PathBuf::from(dir),
@@ -48,7 +51,7 @@ fn run(program: ProgramArgs) -> anyhow::Result<i32> {
 }
 
 fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
-    let RecordArgs { output, deterministic, on_trace_error, program } = arguments;
+    let RecordArgs { output, deterministic, on_trace_error, checkpoints, program } = arguments;
     let path = match output {
         Some(path) => path,
         None => {
@@ -64,13 +67,19 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
     let progress = Progress::default();
     let mut on_start = signals::finish_on_signals;
     let options = RecordOptions {
-        on_trace_error: match on_trace_error {
-            OnTraceError::Stop => wrr::OnTraceError::Stop,
-            OnTraceError::Continue => wrr::OnTraceError::Continue,
-        },
+        on_trace_error: on_trace_error.into(),
+        checkpoints: moments::checkpoints(&checkpoints, deterministic)?,
         on_start: Some(&mut on_start),
     };
     let recorded = wrr::record(job(program, deterministic, &progress)?, &path, options)?;
+    recorded_code(recorded, on_trace_error)
+}
+
+/// Tells how a recording ended, and gives its exit code.
+pub fn recorded_code(
+    recorded: wrr::Recorded,
+    on_trace_error: OnTraceError,
+) -> anyhow::Result<i32> {
     print_results(&recorded.end.ending)?;
     let code = report::ended(&recorded.end);
     let Some((saved, error)) = recorded.not_saved else { return Ok(code) };
@@ -90,33 +99,12 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
 }
 
 /// The results of an invoked export, a line each.
-fn print_results(ending: &Ending) -> std::io::Result<()> {
+pub fn print_results(ending: &Ending) -> std::io::Result<()> {
     if let Ending::Returned { values } = ending {
         let mut out = std::io::stdout().lock();
         values.iter().try_for_each(|value| writeln!(out, "{value}"))?;
     }
     Ok(())
-}
-
-fn replay(file: &Path) -> anyhow::Result<i32> {
-    let progress = Progress::default();
-    let trace = Trace::open(file)?.with(cache(), &progress);
-    let Replayed { end, events } = trace.replay(ReplayOutput::inherit())?;
-    match end {
-        None => {
-            say(&format!(
-                "wrr: the recording is incomplete: it ends after {events} events, all of which were replayed"
-            ));
-            Ok(0)
-        }
-        Some(end) => {
-            print_results(&end.ending)?;
-            if end.ending == Ending::Interrupted {
-                say(&format!("wrr: the recording was interrupted here, after {events} events"));
-            }
-            Ok(report::ended(&end))
-        }
-    }
 }
 
 fn verify(file: &Path) -> anyhow::Result<i32> {
@@ -264,6 +252,14 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
     for (function, count) in calls {
         line("", format!("{count:>10} {}", function.name()))?;
     }
+    if let Some(origin) = &manifest.origin {
+        let (tick, event) = (origin.tick.0, origin.event.0);
+        line("resumed", format!("from {} at tick {tick}, behind {event} events", origin.trace))?;
+    }
+    for (place, checkpoint) in reader.checkpoints().iter().enumerate() {
+        let name = if place == 0 { "checkpoints" } else { "" };
+        line(name, checkpoint_line(checkpoint))?;
+    }
     for (kind, count, stored, raw) in reader.chunk_totals() {
         let (stored, raw) = (HumanBytes(stored), HumanBytes(raw));
         line("chunks", format!("{count:>10} {kind}, {stored} ({raw} before compression)"))?;
@@ -273,6 +269,14 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
         return Ok(FINDING);
     }
     Ok(0)
+}
+
+fn checkpoint_line(checkpoint: &wrr::format::CheckpointEntry) -> String {
+    let pages = HumanBytes(checkpoint.page_bytes_stored);
+    let own = HumanBytes(checkpoint.stored_bytes);
+    let name = checkpoint.name.as_ref().map_or_else(String::new, |name| format!(" @{name}"));
+    let (tick, event) = (checkpoint.tick.0, checkpoint.event.0);
+    format!("{tick:>14} behind {event} events, {pages} of new pages, {own} of its own{name}")
 }
 
 fn events(file: &Path, from: u64, to: Option<u64>, as_json: bool) -> anyhow::Result<i32> {
@@ -373,7 +377,7 @@ fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(module)
 }
 
-fn preopen(text: &str) -> Preopen {
+pub fn preopen(text: &str) -> Preopen {
     let (host, guest) = text.split_once("::").unwrap_or((text, text));
     Preopen { host: PathBuf::from(host), guest: guest.to_owned() }
 }

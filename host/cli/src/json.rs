@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use wrr::format::{
-    Errno, Event, HostNote, Input, Manifest, ParamKind, Reply, Tail, TraceReader, filetype_name,
+    Datum, Errno, Event, HostNote, Input, Manifest, ParamKind, Reply, Tail, TraceReader, filetype_name,
 };
+use wrr::{Place, StackFrame};
 
 /// An event as one object.
 pub fn event(event: &Event) -> Value {
@@ -105,6 +106,7 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
         invoke,
         deterministic,
         limits,
+        origin,
     } = reader.manifest();
     let ignored_bytes = match reader.tail() {
         Tail::CutOff { ignored_bytes } => *ignored_bytes,
@@ -127,6 +129,13 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
             "table_elements_max": limits.table_elements_max,
             "stack_bytes": limits.stack_bytes,
         },
+        "origin": origin.as_ref().map(|origin| {
+            json!({"trace": origin.trace, "tick": origin.tick.0, "event": origin.event.0})
+        }),
+        "checkpoints": reader.checkpoints().iter().map(|checkpoint| json!({
+            "tick": checkpoint.tick.0, "event": checkpoint.event.0, "name": checkpoint.name,
+            "stored_bytes": checkpoint.stored_bytes, "page_bytes_stored": checkpoint.page_bytes_stored,
+        })).collect::<Value>(),
         "host": reader.host_note().map(|HostNote { os, arch, started_unix_ns }| {
             json!({"os": os, "arch": arch, "started_unix_ns": started_unix_ns})
         }),
@@ -134,6 +143,7 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
         "ignored_bytes": ignored_bytes,
         "damage": totals.damage,
         "ending": reader.ending().map(ToString::to_string),
+        "end_tick": reader.end_tick().map(|tick| tick.0),
         "seconds": totals.seconds,
         "events": totals.events,
         "calls": totals.calls.iter().map(|(f, n)| (f.name().to_owned(), json!(n))).collect::<Map<_, _>>(),
@@ -142,5 +152,44 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
         "chunks": reader.chunk_totals().iter().map(|(kind, count, stored, raw)| {
             json!({"kind": kind.to_string(), "count": count, "stored_bytes": stored, "raw_bytes": raw})
         }).collect::<Value>(),
+    })
+}
+
+/// A value of the guest: numbers as numbers, floats by their bits, references by what they refer to.
+fn datum(value: &Datum) -> Value {
+    match value {
+        Datum::I32(v) => json!({"i32": v}),
+        Datum::I64(v) => json!({"i64": v}),
+        Datum::F32(bits) => json!({"f32": f32::from_bits(*bits), "bits": format!("{bits:08x}")}),
+        Datum::F64(bits) => json!({"f64": f64::from_bits(*bits), "bits": format!("{bits:016x}")}),
+        Datum::V128(bytes) => json!({"v128": hex(bytes)}),
+        Datum::Null => json!("null"),
+        Datum::Func(function) => json!({"function": function}),
+        Datum::Exn { tag, fields } => {
+            json!({"exception": tag, "fields": fields.iter().map(datum).collect::<Value>()})
+        }
+    }
+}
+
+/// A frame of a stopped guest.
+pub fn frame(frame: &StackFrame) -> Value {
+    let of_kind = |wanted: fn(Place) -> Option<u32>| -> Map<String, Value> {
+        let values = frame.values.iter();
+        values
+            .filter_map(|(place, value)| Some((wanted(*place)?.to_string(), datum(value))))
+            .collect()
+    };
+    json!({
+        "function": frame.function,
+        "name": frame.name,
+        "offset": frame.offset,
+        "locals": of_kind(|place| match place {
+            Place::Local(index) => Some(index),
+            Place::Operand(_) => None,
+        }),
+        "operands": of_kind(|place| match place {
+            Place::Operand(height) => Some(height),
+            Place::Local(_) => None,
+        }),
     })
 }

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod json;
+mod moments;
 mod progress;
 mod report;
 mod signals;

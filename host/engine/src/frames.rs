@@ -8,7 +8,7 @@ use crate::guest::{Guest, State, export};
 use crate::pieces::Slot;
 use std::collections::HashMap;
 use wasmtime::{AsContextMut, Memory, Ref, Table, Val};
-use wrr_trace::{Datum, FrameState, Function, Pause, Value};
+use wrr_trace::{Datum, FrameState, Function, Pause};
 use wrr_transform::{FrameLayout, Piece, Saved};
 
 /// Room for the records of a stack, as a multiple of the native stack.
@@ -117,7 +117,7 @@ impl Guest {
     pub(crate) fn resume(
         &mut self,
         frames: &[FrameState],
-    ) -> Result<wasmtime::Result<Vec<Value>>, Refusal> {
+    ) -> Result<wasmtime::Result<Vec<Val>>, Refusal> {
         let pending = match &self.pause {
             Pause::Tick => None,
             Pause::Call { function, args } => Some((*function, args.clone())),

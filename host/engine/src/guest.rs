@@ -13,6 +13,7 @@
 use crate::admit::Refusal;
 use crate::ending::{Ended, How, ended_by};
 use crate::entry::Entry;
+use crate::images::Images;
 use crate::limiter::Limiter;
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
@@ -20,7 +21,7 @@ use crate::program::{Compiled, Program};
 use wasmtime::{
     Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val,
 };
-use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick, Value};
+use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick};
 use wrr_transform::Variant;
 use wrr_wasi::Host;
 
@@ -62,7 +63,7 @@ pub enum Beat {
 /// Is asked now and then while the guest computes, at possible stops.
 pub trait Heart: Send {
     /// The guest is at this tick.
-    fn beat(&mut self, tick: Tick) -> Beat;
+    fn beat(&mut self, host: &mut Host, tick: Tick) -> Beat;
 }
 
 /// What the store holds besides the guest.
@@ -95,6 +96,8 @@ pub(crate) struct Parts {
 
 /// A running, stopped or ended instance.
 pub struct Guest {
+    /// Dropped before the store, because trackers look after its memories.
+    pub(crate) images: Option<Images>,
     pub(crate) program: Program,
     pub(crate) variant: Variant,
     pub(crate) store: Store<State>,
@@ -108,6 +111,9 @@ pub struct Guest {
     pub(crate) frames: Option<Vec<FrameState>>,
     /// What the stopped guest is in.
     pub(crate) pause: Pause,
+    pub(crate) stopped_at: Tick,
+    /// What the last export gave.
+    pub(crate) results: Vec<Val>,
     /// See `function_indices`.
     pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
 }
@@ -164,6 +170,17 @@ impl Guest {
         host: Host,
     ) -> Result<Guest, Refusal> {
         let args = program.arguments(entry)?;
+        Guest::with_args(program, variant, entry, args, host)
+    }
+
+    /// As [`Guest::new`], with arguments of any types.
+    pub(crate) fn with_args(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        args: Vec<Val>,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
         let compiled = program.compile(variant, &())?;
         let state = State {
             host,
@@ -191,6 +208,7 @@ impl Guest {
         let parts = Parts::of(&mut store, main, compiled)?;
         store.data_mut().parts = Some(parts);
         let mut guest = Guest {
+            images: None,
             program: program.clone(),
             variant,
             main,
@@ -202,6 +220,8 @@ impl Guest {
             phase: Phase::Start,
             frames: None,
             pause: Pause::Tick,
+            stopped_at: Tick(0),
+            results: Vec::new(),
             indices: None,
         };
         guest.skip_absent_phases();
@@ -219,6 +239,12 @@ impl Guest {
     pub fn tick(&mut self) -> Tick {
         let left = self.parts.left.get(&mut self.store).unwrap_i64();
         Tick(self.store.data().armed.wrapping_sub(left as u64))
+    }
+
+    /// The tick of a stopped guest.
+    #[must_use]
+    pub fn stopped_tick(&self) -> Tick {
+        self.stopped_at
     }
 
     /// How many events there have been, counted from the recording's start.
@@ -268,11 +294,15 @@ impl Guest {
             };
             let values = match called {
                 Ok(values) => values,
-                Err(error) => return Ok(Reached::Ended(self.ended(error)?)),
+                Err(error) => {
+                    self.pause = Pause::Tick;
+                    return Ok(Reached::Ended(self.ended(error)?));
+                }
             };
             if let Some(pause) = self.store.data_mut().pause.take() {
                 self.pause = pause;
                 self.frames = Some(self.read_frames()?);
+                self.stopped_at = self.tick();
                 return Ok(Reached::Stopped);
             }
             self.pause = Pause::Tick;
@@ -282,7 +312,11 @@ impl Guest {
                 Phase::Main => {
                     let ending = match self.entry {
                         Entry::Command => Ending::Exited { code: 0 },
-                        Entry::Export { .. } => Ending::Returned { values },
+                        Entry::Export { .. } => {
+                            let numbers = values.iter().filter_map(crate::ending::value).collect();
+                            self.results = values;
+                            Ending::Returned { values: numbers }
+                        }
                     };
                     let tick = self.tick();
                     return Ok(Reached::Ended(Ended { how: How::Ended(ending), tick, trap: None }));
@@ -328,7 +362,7 @@ impl Guest {
             .map_or_else(|_| String::new(), |compiled| compiled.prefix.clone())
     }
 
-    fn begin_phase(&mut self) -> wasmtime::Result<Vec<Value>> {
+    fn begin_phase(&mut self) -> wasmtime::Result<Vec<Val>> {
         let Some(function) = self
             .phase_export(self.phase)
             .and_then(|name| self.main.get_func(&mut self.store, &name))
@@ -339,10 +373,32 @@ impl Guest {
         self.call(function, &args)
     }
 
-    pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Value>> {
+    pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Val>> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         function.call(&mut self.store, args, &mut results)?;
-        Ok(results.iter().filter_map(crate::ending::value).collect())
+        Ok(results)
+    }
+
+    /// After the end: another export is what the guest runs now, in the state that it is in.
+    #[cfg(test)]
+    pub(crate) fn call_next(&mut self, name: &str, args: Vec<Val>) {
+        self.entry = Entry::Export { name: name.to_owned(), args: Vec::new() };
+        (self.args, self.phase, self.frames) = (args, Phase::Main, None);
+    }
+
+    /// Goes on from the frames of a stop and stops in the very same place. `false` if nothing had begun.
+    #[cfg(test)]
+    pub(crate) fn capture_again(&mut self) -> Result<bool, Refusal> {
+        let Some(frames) = self.frames.take() else { return Ok(false) };
+        let tick = self.tick().0;
+        let state = self.store.data_mut();
+        (state.stop_tick, state.stop_event, state.armed) = (tick, None, tick);
+        self.parts.left.set(&mut self.store, Val::I64(0)).expect("the counter is a mutable i64");
+        self.resume(&frames)?.map_err(|e| Refusal::Engine(format!("{e:#}")))?;
+        let pause = self.store.data_mut().pause.take();
+        self.pause = pause.ok_or_else(|| Refusal::Engine("it went on".to_owned()))?;
+        self.frames = Some(self.read_frames()?);
+        Ok(true)
     }
 
     /// The host call that the guest is stopped in, to be answered when it goes on.
@@ -419,7 +475,7 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     if let Some((heart, at)) = &mut state.heart
         && tick >= *at
     {
-        match heart.beat(Tick(tick)) {
+        match heart.beat(&mut state.host, Tick(tick)) {
             Beat::After(ticks) => *at = tick.saturating_add(ticks.max(1)).min(NEVER),
             Beat::Stop => {
                 *at = tick.saturating_add(1);

@@ -105,7 +105,7 @@ impl Images {
             let region =
                 Region::new(base, bytes.len(), capacity(store, memory)).map_err(|e| failed(&e))?;
             // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
-            // store; whoever holds images drops or detaches them before the guest (see `Session`'s field order).
+            // store; the guest owns both, and drops its images before its store.
             unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
             let map = PageMap::from_memory(bytes, &mut self.store).map_err(|e| failed(&e))?;
             self.memories.push((map, tracker));

@@ -26,5 +26,6 @@ pub use entry::Entry;
 pub use guest::{Beat, Guest, Heart, Reached, Until};
 pub use images::{Images, holes};
 pub use program::{Observer, Program, Purpose};
+pub use snapshot::StackFrame;
 pub use wrr_pages::{PageStore, TrackerError, TrackerKind};
-pub use wrr_transform::Variant;
+pub use wrr_transform::{Place, Variant};

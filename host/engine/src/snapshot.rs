@@ -4,12 +4,28 @@
 //! by what they do nor by their [`state_hash`](Guest::state_hash).
 
 use crate::admit::Refusal;
-use crate::frames::null_like;
+use crate::frames::{layout_of, null_like};
 use crate::guest::{Guest, export};
 use crate::images::Images;
 use std::collections::HashMap;
 use wasmtime::{Extern, ExnRef, ExnRefPre, ExnType, Global, Memory, Ref, Table, Tag, Val};
 use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
+use wrr_transform::Place;
+
+/// A frame of a stopped guest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackFrame {
+    /// The function's index in the original module.
+    pub function: u32,
+    /// Its name in the name section.
+    pub name: Option<String>,
+    /// The site, as the transform numbers them.
+    pub site: u32,
+    /// Where the site's instruction is, in bytes from the start of the original module.
+    pub offset: u32,
+    /// Its live locals and waiting operands.
+    pub values: Vec<(Place, Datum)>,
+}
 
 fn failed(error: wasmtime::Error) -> Refusal {
     Refusal::Engine(format!("{error:#}"))
@@ -127,16 +143,27 @@ impl Guest {
         Ok(dropped)
     }
 
-    /// A checkpoint of the stopped guest. `images` keeps the memories' pages; those that are new are in its store.
+    /// Keeps the pages of the guest's memories in `images` from now on.
+    pub fn track(&mut self, images: Images) {
+        self.images = Some(images);
+    }
+
+    /// A checkpoint of the stopped guest, whose new pages [`Guest::take_new_pages`] gives.
     ///
     /// # Errors
     /// As [`Guest::state`], and what the trackers of written pages give.
-    pub fn snapshot(&mut self, images: &mut Images) -> Result<Checkpoint, Refusal> {
+    pub fn snapshot(&mut self) -> Result<Checkpoint, Refusal> {
         let mut checkpoint = self.state()?;
         checkpoint.host = self.host().state();
         let memories = self.memories()?;
+        let images = self.images.get_or_insert_with(|| Images::new(None));
         checkpoint.memories = images.update(&self.store, &memories)?;
         Ok(checkpoint)
+    }
+
+    /// The bytes of the pages that got ids since the last call, in their order.
+    pub fn take_new_pages(&mut self) -> Vec<u8> {
+        self.images.as_mut().map(Images::take_new_pages).unwrap_or_default()
     }
 
     /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, which are
@@ -213,6 +240,7 @@ impl Guest {
             return Err(impossible(format!("its host is at event {}", self.events())));
         }
         self.set_tick(checkpoint.tick);
+        self.stopped_at = checkpoint.tick;
         Ok(())
     }
 
@@ -374,6 +402,42 @@ impl Guest {
     }
 
     // --- looking at it ---
+
+    /// The stack of the stopped guest, innermost first, in terms of the original module.
+    ///
+    /// # Errors
+    /// A frame that cannot be, from a checkpoint that does not fit the module.
+    pub fn stack(&self) -> Result<Vec<StackFrame>, Refusal> {
+        let frames = self.frames.as_deref().unwrap_or_default().iter().rev();
+        frames
+            .map(|frame| {
+                let layouts = self.program.layouts(frame.function)?;
+                let layout = layout_of(&layouts, frame.function, frame.site)?;
+                let values = layout.values.iter().zip(&frame.values);
+                Ok(StackFrame {
+                    function: frame.function,
+                    name: self.program.function_name(frame.function),
+                    site: frame.site,
+                    offset: layout.at.0,
+                    values: values.map(|((place, _), value)| (*place, value.clone())).collect(),
+                })
+            })
+            .collect()
+    }
+
+    /// What the stopped guest is in.
+    #[must_use]
+    pub fn pause(&self) -> &Pause {
+        &self.pause
+    }
+
+    /// How many memories the module has.
+    ///
+    /// # Errors
+    /// The module does not parse, which it did before.
+    pub fn memory_count(&self) -> Result<u32, Refusal> {
+        Ok(self.program.original()?.memory_and_table_count().0)
+    }
 
     /// The bytes of a memory of the original module; `None` if there is no such memory.
     pub fn memory_bytes(&mut self, index: u32) -> Option<&[u8]> {

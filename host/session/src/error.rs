@@ -2,7 +2,7 @@
 
 use wrr_engine::Refusal;
 use wrr_trace::{Saved, TraceError};
-use wrr_wasi::{Divergence, LiveError};
+use wrr_wasi::{Divergence, LiveError, ReplayError, ResumeError, Stop};
 
 /// An error of recording or replaying.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,12 @@ pub enum Error {
         /// Why there is no more.
         error: TraceError,
     },
+    /// No such moment in the recording.
+    #[error("{0}")]
+    Moment(String),
+    /// The guest's world cannot be put back.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// The host could not go on.
     #[error("{0}")]
     Host(String),
@@ -52,5 +58,26 @@ impl Error {
     #[must_use]
     pub fn is_finding(&self) -> bool {
         matches!(self, Error::Diverged(_))
+    }
+}
+
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Error {
+        match error {
+            ReplayError::Trace(error) => Error::Trace(error),
+            ReplayError::State(error) => Error::Host(format!("a checkpoint is impossible: {error}")),
+        }
+    }
+}
+
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Error {
+        match stop {
+            Stop::Diverged(divergence) => Error::Diverged(divergence),
+            Stop::Trace(error) => Error::Trace(error),
+            Stop::OutputClosed => Error::OutputClosed,
+            Stop::NotSaved { saved, error } => Error::NotSaved { saved, error },
+            other => Error::Host(other.to_string()),
+        }
     }
 }

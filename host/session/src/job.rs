@@ -1,11 +1,16 @@
 //! Live runs: plain and recorded.
 
+use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::{End, Error};
 use std::path::Path;
 use std::sync::Arc;
-use wrr_engine::{CodeCache, Ended, Entry, How, Observer, Program, Refusal, module_bytes};
+use wrr_engine::{
+    CodeCache, Ended, Entry, Guest, Heart, How, Images, Observer, Program, Purpose, Reached,
+    Refusal, Until, Variant, module_bytes,
+};
 use wrr_trace::{
-    Ending, Interrupter, Limits, Manifest, ModuleId, Saved, TraceWriter, WriterOptions,
+    Ending, EventIndex, HostState, Interrupter, Limits, Manifest, ModuleId, Saved, TraceWriter,
+    WriterOptions,
 };
 use wrr_wasi::{Host, Live, LiveConfig, OnTraceError, Recorder, Stop};
 
@@ -48,6 +53,10 @@ impl Job<'static> {
 pub struct Interrupt(Interrupter);
 
 impl Interrupt {
+    pub(crate) fn new(writer: &TraceWriter) -> Interrupt {
+        Interrupt(writer.interrupter())
+    }
+
     /// Completes the trace with what was recorded so far. The guest goes on, unrecorded, until the
     /// caller ends the process. `false` if the recording was being finished already.
     #[must_use]
@@ -61,6 +70,8 @@ impl Interrupt {
 pub struct RecordOptions<'a> {
     /// What to do when the trace cannot be written any further.
     pub on_trace_error: OnTraceError,
+    /// Whether and when checkpoints are taken; without them a seek has to replay from the start.
+    pub checkpoints: Option<Checkpoints>,
     /// Called when the recording has begun.
     pub on_start: Option<&'a mut dyn FnMut(Interrupt)>,
 }
@@ -87,15 +98,21 @@ pub(crate) fn entry(invoke: Option<&str>, args: &[String]) -> Entry {
 }
 
 /// Checks and compiles everything that can fail before the world is touched.
-fn prepare(job: &mut Job<'_>) -> Result<(ModuleId, Program, Entry), Error> {
-    let load = |job: &mut Job<'_>| -> Result<(ModuleId, Program, Entry), Refusal> {
-        job.module = module_bytes(std::mem::take(&mut job.module))?;
-        let id = ModuleId::of(&job.module);
-        let program =
-            Program::load(&job.module, id, &job.limits, job.cache.as_ref(), job.observer)?;
+fn prepare(job: &mut Job<'_>) -> Result<(Arc<[u8]>, ModuleId, Program, Entry), Error> {
+    let load = |job: &mut Job<'_>| -> Result<(Arc<[u8]>, ModuleId, Program, Entry), Refusal> {
+        let module: Arc<[u8]> = module_bytes(std::mem::take(&mut job.module))?.into();
+        let id = ModuleId::of(&module);
+        let program = Program::load(
+            Arc::clone(&module),
+            id,
+            &job.limits,
+            job.cache.as_ref(),
+            (Purpose::Live, Variant::Run),
+            job.observer,
+        )?;
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
-        Ok((id, program, entry))
+        Ok((module, id, program, entry))
     };
     load(job).map_err(|refusal| Error::Refused { name: job.name.clone(), refusal })
 }
@@ -105,20 +122,62 @@ fn prepare(job: &mut Job<'_>) -> Result<(ModuleId, Program, Entry), Error> {
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
 pub fn run(mut job: Job<'_>) -> Result<End, Error> {
-    let (_, program, entry) = prepare(&mut job)?;
+    let (_, _, program, entry) = prepare(&mut job)?;
     let host = Host::new(Live::new(job.live)?);
-    let (ended, _) =
-        program.run(&entry, host).map_err(|refusal| Error::Refused { name: job.name, refusal })?;
-    Ok(live_end(ended).0)
+    let (guest, ended) = run_to_end(&program, &entry, host, None)
+        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
+    Ok(finish(guest, ended, Finished::Unrecorded)?.end)
 }
 
-/// How a live guest ended, and the stop that ended it, if it was one.
-fn live_end(Ended { how, trap }: Ended) -> (End, Option<Stop>) {
+fn run_to_end(
+    program: &Program,
+    entry: &Entry,
+    host: Host,
+    heart: Option<Box<dyn Heart>>,
+) -> Result<(Guest, Ended), Refusal> {
+    let mut guest = Guest::new(program, Variant::Run, entry, host)?;
+    guest.set_heart(heart);
+    match program.on_guest_stack(|| guest.go(Until::End)).and_then(|reached| reached)? {
+        Reached::Ended(ended) => Ok((guest, ended)),
+        Reached::Stopped => unreachable!("nobody asked for a stop"),
+    }
+}
+
+/// What has to be finished behind a live guest.
+pub(crate) enum Finished {
+    Unrecorded,
+    Recorded { follower: Option<Follower> },
+}
+
+/// How a live guest ended, with its recording brought to an end.
+pub(crate) fn finish(
+    mut guest: Guest,
+    ended: Ended,
+    finished: Finished,
+) -> Result<Recorded, Error> {
+    let Ended { how, tick, trap } = ended;
+    let by_itself = matches!(how, How::Ended(_));
     let (ending, stop) = match how {
         How::Ended(ending) => (ending, None),
         How::Stopped(stop) => (Ending::HostFailed { what: stop.to_string() }, Some(stop)),
     };
-    (End { ending, trap }, stop)
+    let end = End { ending, trap };
+    let events = guest.events().0;
+    let Finished::Recorded { follower } = finished else {
+        return Ok(Recorded { end, events, not_saved: None });
+    };
+    if let Some(follower) = follower {
+        follower.finish(by_itself);
+    }
+    let not_saved = match guest.host().finish(&end.ending, tick) {
+        Ok(()) => None,
+        Err(Stop::NotSaved { saved, error }) if matches!(stop, Some(Stop::Trace(_))) => {
+            return Err(Error::NotSaved { saved, error });
+        }
+        Err(Stop::NotSaved { saved, error }) => Some((saved, error)),
+        Err(other) => return Err(Error::Host(other.to_string())),
+    };
+    Ok(Recorded { end, events, not_saved })
 }
 
 /// Runs a program live and records it into `path`.
@@ -131,12 +190,12 @@ pub fn record(
     path: &Path,
     options: RecordOptions<'_>,
 ) -> Result<Recorded, Error> {
-    let (module, program, entry) = prepare(&mut job)?;
+    let (module, id, program, entry) = prepare(&mut job)?;
     let manifest = Manifest {
         recorder: env!("CARGO_PKG_VERSION").to_owned(),
         name: job.name.clone(),
-        module,
-        module_bytes: job.module.len() as u64,
+        module: id,
+        module_bytes: module.len() as u64,
         args: job.live.args.clone(),
         env: job.live.env.clone(),
         preopens: job.live.preopens.iter().map(|p| p.guest.clone()).collect(),
@@ -144,24 +203,34 @@ pub fn record(
         invoke: job.invoke.clone(),
         deterministic: job.live.deterministic,
         limits: job.limits,
+        origin: None,
     };
-    let writer_options = WriterOptions { canonical: job.live.deterministic };
+    let deterministic = job.live.deterministic;
+    let writer_options = WriterOptions { canonical: deterministic, ..Default::default() };
     let live = Live::new(job.live)?;
-    let writer = TraceWriter::create(path, &manifest, Arc::from(job.module), writer_options)?;
+    let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
     if let Some(on_start) = options.on_start {
-        on_start(Interrupt(writer.interrupter()));
+        on_start(Interrupt::new(&writer));
     }
-    let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
-    let (ended, mut host) =
-        program.run(&entry, host).map_err(|refusal| Error::Refused { name: job.name, refusal })?;
-    let (end, stop) = live_end(ended);
-    let not_saved = match host.finish(&end.ending) {
-        Ok(()) => None,
-        Err(Stop::NotSaved { saved, error }) if matches!(stop, Some(Stop::Trace(_))) => {
-            return Err(Error::NotSaved { saved, error });
+    let follower = match options.checkpoints {
+        Some(checkpoints) => {
+            let followed = Followed {
+                program: program.clone(),
+                entry: entry.clone(),
+                state: HostState::at_start(&manifest),
+                event: EventIndex(0),
+                guest: None,
+                images: Images::new(checkpoints.tracker),
+            };
+            Follower::start(&writer, followed, checkpoints)?
         }
-        Err(Stop::NotSaved { saved, error }) => Some((saved, error)),
-        Err(other) => return Err(Error::Host(other.to_string())),
+        None => None,
     };
-    Ok(Recorded { end, events: host.events(), not_saved })
+    let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
+    // A deterministic recording knows no wall clock.
+    let heart: Option<Box<dyn Heart>> =
+        if deterministic { None } else { Some(Box::new(Stamper::new())) };
+    let (guest, ended) = run_to_end(&program, &entry, host, heart)
+        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
+    finish(guest, ended, Finished::Recorded { follower })
 }

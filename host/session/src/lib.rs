@@ -22,15 +22,29 @@
 
 mod compare;
 mod error;
+mod follower;
+mod index;
 mod job;
+mod moment;
+mod resume;
+mod session;
 mod trace;
 
 pub use compare::{Difference, diff};
 pub use error::Error;
+pub use follower::{Checkpoints, Spacing};
+pub use index::Indexed;
 pub use job::{Interrupt, Job, RecordOptions, Recorded, record, run};
+pub use moment::Moment;
+pub use resume::ResumeTo;
+pub use session::{Played, Seek, SeekOptions, Session};
 pub use trace::{Replayed, Trace};
 
-pub use wrr_engine::{Backtrace, CodeCache, Entry, Frame, Observer, Refusal};
+pub use wrr_engine::{
+    Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError, TrackerKind,
+    Variant,
+};
+pub use wrr_timeline::Target;
 pub use wrr_trace as format;
 pub use wrr_trace::{Ending, TraceError};
 pub use wrr_wasi::{Divergence, LiveConfig, OnTraceError, Output, Preopen, ReplayOutput, Stdin};

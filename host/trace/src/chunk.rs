@@ -34,6 +34,12 @@ pub const CHUNK_HEADER_BYTES: usize = 40;
 /// Two events of the largest size fit, which is what a batch can hold at most.
 pub const CHUNK_BYTES_MAX: u64 = 160 << 20;
 
+/// Length of a page of guest memory in bytes. (64 KiB is always a "wasm page".)
+pub const PAGE_BYTES: usize = 4096;
+
+/// The most pages that one chunk holds.
+pub const PAGES_PER_CHUNK_MAX: usize = 16;
+
 /// What a chunk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkKind(pub [u8; 4]);
@@ -55,6 +61,10 @@ impl ChunkKind {
     pub const HOST: ChunkKind = ChunkKind(*b"host");
     /// Wall-clock stamps of events; optional.
     pub const TIMES: ChunkKind = ChunkKind(*b"time");
+    /// 1 to [`PAGES_PER_CHUNK_MAX`] pages of guest memory; optional.
+    pub const PAGES: ChunkKind = ChunkKind(*b"page");
+    /// A checkpoint; optional.
+    pub const CHECKPOINT: ChunkKind = ChunkKind(*b"ckpt");
 
     /// Whether a reader that does not know this kind may pass over it: lower-case first letter.
     #[must_use]
@@ -69,7 +79,8 @@ impl ChunkKind {
         match self {
             Self::MANIFEST => 8 << 20,
             Self::HOST | Self::ENDING | Self::FOOTER => 1 << 20,
-            Self::INDEX | Self::TIMES => 64 << 20,
+            Self::INDEX | Self::TIMES | Self::CHECKPOINT => 64 << 20,
+            Self::PAGES => (PAGES_PER_CHUNK_MAX * PAGE_BYTES) as u64,
             _ => CHUNK_BYTES_MAX,
         }
     }
@@ -86,6 +97,8 @@ impl ChunkKind {
             Self::FOOTER,
             Self::HOST,
             Self::TIMES,
+            Self::PAGES,
+            Self::CHECKPOINT,
         ]
         .contains(&self)
     }
@@ -177,6 +190,12 @@ impl ChunkHeader {
         if encoding == Encoding::Stored && header.stored_bytes != header.raw_bytes {
             return Err(format!("chunk {kind} is stored as it is, but has two different lengths"));
         }
+        let page_bytes = PAGE_BYTES as u64;
+        if kind == ChunkKind::PAGES
+            && (header.raw_bytes == 0 || !header.raw_bytes.is_multiple_of(page_bytes))
+        {
+            return Err(format!("chunk page claims {} bytes, not whole pages", header.raw_bytes));
+        }
         if !kind.is_known() && !kind.is_optional() {
             return Err(format!("chunk of unknown kind {kind}, which may not be passed over"));
         }
@@ -195,7 +214,8 @@ pub fn encode(
 ) -> std::io::Result<(ChunkHeader, Option<Vec<u8>>)> {
     // Below this length a zstd frame is hardly ever shorter than its content.
     const COMPRESS_BYTES_MIN: usize = 64;
-    let compressed = if raw.len() >= COMPRESS_BYTES_MIN {
+    // Stamps stay as they are: their number is bounded by the bytes that they take in the file.
+    let compressed = if raw.len() >= COMPRESS_BYTES_MIN && kind != ChunkKind::TIMES {
         Some(compressor.compress(raw)?).filter(|c| c.len() < raw.len())
     } else {
         None
@@ -211,19 +231,26 @@ pub fn encode(
     Ok((header, compressed))
 }
 
+/// Verifies the checksum of a stored payload.
+///
+/// # Errors
+/// A sentence with both sums.
+pub fn verify(header: &ChunkHeader, stored: &[u8]) -> Result<(), String> {
+    let sum = xxh3_64(stored);
+    if sum == header.payload_sum {
+        return Ok(());
+    }
+    let (kind, expected) = (header.kind, header.payload_sum);
+    Err(format!("the checksum of chunk {kind} is {expected:016x}, its bytes give {sum:016x}"))
+}
+
 /// Verifies a stored payload against its header and decodes it.
 ///
 /// # Errors
 /// A sentence that says what is wrong: the checksum, or a frame that does not decode to exactly `raw_bytes`.
 pub fn decode(header: &ChunkHeader, stored: Vec<u8>) -> Result<Vec<u8>, String> {
     let kind = header.kind;
-    let sum = xxh3_64(&stored);
-    if sum != header.payload_sum {
-        return Err(format!(
-            "the checksum of chunk {kind} is {:016x}, its bytes give {sum:016x}",
-            header.payload_sum
-        ));
-    }
+    verify(header, &stored)?;
     match header.encoding {
         Encoding::Stored => Ok(stored),
         Encoding::Zstd => {

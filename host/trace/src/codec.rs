@@ -14,6 +14,7 @@
 //!
 //! `docs/trace-format.md` gives the inputs and replies of each kind.
 
+use crate::cursor::{Cursor, unzigzag};
 use crate::event::{
     Call, Event, EventIndex, Fdstat, Filestat, Input, Iovec, Outcome, PollEvent, Reply, Tick,
 };
@@ -41,10 +42,6 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 fn zigzag(delta: u64) -> u64 {
     let delta = delta as i64;
     ((delta << 1) ^ (delta >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> u64 {
-    (value >> 1) ^ (value & 1).wrapping_neg()
 }
 
 /// What encoder and decoder remember from earlier events of the batch.
@@ -107,6 +104,18 @@ impl BatchEncoder {
     #[must_use]
     pub fn first_event(&self) -> EventIndex {
         self.first_event
+    }
+
+    /// The tick of its last event; of an empty batch the one that it starts with.
+    #[must_use]
+    pub fn last_tick(&self) -> Tick {
+        self.last_tick
+    }
+
+    /// The tick that it starts with.
+    #[must_use]
+    pub fn first_tick(&self) -> Tick {
+        self.first_tick
     }
 
     /// The number of the next event.
@@ -240,52 +249,7 @@ fn put_input(out: &mut Vec<u8>, call: &Call) {
     }
 }
 
-/// Takes primitives off the front of a payload; every error is a sentence.
-struct Cursor {
-    payload: Vec<u8>,
-    at: usize,
-}
-
 impl Cursor {
-    fn left(&self) -> usize {
-        self.payload.len() - self.at
-    }
-
-    fn take(&mut self, len: usize) -> Result<&[u8], String> {
-        let left = self.left();
-        if len > left {
-            return Err(format!("{len} bytes wanted, {left} left in the batch"));
-        }
-        let start = self.at;
-        self.at += len;
-        Ok(&self.payload[start..self.at])
-    }
-
-    fn byte(&mut self) -> Result<u8, String> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn varint(&mut self) -> Result<u64, String> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err("a number does not fit 64 bits".to_owned());
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err("a number does not end".to_owned())
-    }
-
-    fn number<T: TryFrom<u64>>(&mut self, what: &str) -> Result<T, String> {
-        let value = self.varint()?;
-        T::try_from(value).map_err(|_| format!("{what} is {value}, too large for its type"))
-    }
-
     fn errno(&mut self) -> Result<Errno, String> {
         let number = self.number::<u16>("an errno")?;
         Errno::from_number(number).ok_or_else(|| format!("errno {number} does not exist"))
@@ -307,15 +271,6 @@ impl Cursor {
             .map(|_| Ok(Iovec { addr: self.number("an address")?, len: self.number("a length")? }))
             .collect()
     }
-
-    /// A count of items of at least `item_bytes` each: never more than the rest can hold.
-    fn count(&mut self, item_bytes: usize, what: &str) -> Result<usize, String> {
-        let count = self.number::<usize>("a count")?;
-        if count > self.left() / item_bytes {
-            return Err(format!("{count} {what} claimed, {} bytes left", self.left()));
-        }
-        Ok(count)
-    }
 }
 
 /// Decodes a batch, event by event.
@@ -333,7 +288,7 @@ impl BatchDecoder {
     /// # Errors
     /// A sentence that says what is wrong with the bytes.
     pub fn new(payload: Vec<u8>) -> Result<BatchDecoder, String> {
-        let mut cursor = Cursor { payload, at: 0 };
+        let mut cursor = Cursor::new(payload);
         let (first, tick, count) = (cursor.varint()?, cursor.varint()?, cursor.varint()?);
         if first.checked_add(count).is_none() {
             return Err(format!("{count} events from number {first} on pass the largest number"));
@@ -351,6 +306,12 @@ impl BatchDecoder {
     #[must_use]
     pub fn next_event(&self) -> EventIndex {
         self.next
+    }
+
+    /// The tick of the last event that was decoded; at first, the one that the batch starts with.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.tick
     }
 
     /// How many events are left.

@@ -62,10 +62,30 @@ pub enum TraceError {
         /// Their length with the rest of the manifest.
         len_bytes: usize,
     },
-    /// Another recorder is writing to the file.
-    #[error("{}: another wrr is recording into this file; choose another one with -o", path.display())]
+    /// Somebody else is writing to the file.
+    #[error("{}: another wrr is recording into this file or adding to it; wait for it, or choose another one with -o", path.display())]
     BeingWritten {
         /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint that a trace cannot hold.
+    #[error("{}: a checkpoint cannot be stored: {what}; the recording can be replayed without it", path.display())]
+    BadCheckpoint {
+        /// The trace file.
+        path: PathBuf,
+        /// What about it.
+        what: String,
+    },
+    /// The recording is over, so nothing more goes into it.
+    #[error("{}: the recording has ended; add checkpoints with `wrr index`", path.display())]
+    RecordingEnded {
+        /// The trace file.
+        path: PathBuf,
+    },
+    /// The trace is written to something that cannot be read back.
+    #[error("{}: is a device or a pipe, so the recording cannot be followed; record into a file", path.display())]
+    NotFollowable {
+        /// Where the trace is written to.
         path: PathBuf,
     },
     /// The file at the place where a trace shall be written is something else.

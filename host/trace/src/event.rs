@@ -1,10 +1,13 @@
 //! Events: one host call each, with what the guest passed in and what it got.
 
 use crate::preview1::{Errno, Function, PARAMS_MAX, Param, ParamKind, ReplyKind, filetype_name};
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 
 /// The number of an event in its trace, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct EventIndex(pub u64);
 
 impl fmt::Display for EventIndex {
@@ -13,8 +16,11 @@ impl fmt::Display for EventIndex {
     }
 }
 
-/// The deterministic progress counter of the guest. Always 0 until the transform counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The deterministic progress counter of the guest: one more at every entry of a function and at every
+/// arrival at a loop header. Never time.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Tick(pub u64);
 
 /// XXH3-64 of what a guest wrote: the way a trace remembers output.

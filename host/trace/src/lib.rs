@@ -1,17 +1,18 @@
 //! The `.wrr` trace: what a recording is made of, and how it lies in a file.
 //!
 //! A trace is one file of checksummed [chunks](chunk): a [`Manifest`] (what was run, with what),
-//! the module itself, batches of [`Event`]s (one per host call, in order), an [`Ending`], an index.
+//! the module itself, batches of [`Event`]s (one per host call, in order), an [`Ending`], an index. Between
+//! them, or added later, [`Checkpoint`]s of the guest's state, whose pages are stored once each.
 //! `docs/trace-format.md` specifies it to the byte; this crate is the only place that serialises.
 //!
 //! ```
-//! use wrr_trace::{Ending, Manifest, TraceReader, TraceWriter, WriterOptions};
+//! use wrr_trace::{Ending, Manifest, Tick, TraceReader, TraceWriter, WriterOptions};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join("empty.wrr");
 //! let module: std::sync::Arc<[u8]> = std::sync::Arc::from(&b"\0asm\x01\0\0\0"[..]);
 //! let writer = TraceWriter::create(&path, &Manifest::for_module(&module), module, WriterOptions::default())?;
-//! let (saved, error) = writer.finish(Ending::Exited { code: 0 });
+//! let (saved, error) = writer.finish(Ending::Exited { code: 0 }, Tick(5));
 //! assert!(error.is_none() && saved.events == 0);
 //!
 //! let reader = TraceReader::open(&path)?;
@@ -24,28 +25,42 @@
 //! Invariant: a chunk's checksums are verified before any of its payload is decoded, and every size
 //! that a file claims is bounded before memory is reserved for it.
 
+mod checkpoint;
 pub mod chunk;
 mod codec;
+mod cursor;
 mod error;
 mod event;
+mod host_state;
 mod manifest;
 mod preview1;
 mod reader;
+mod source;
+mod times;
 mod writer;
 
-pub use chunk::FORMAT_VERSION;
+pub use checkpoint::{
+    Checkpoint, Datum, EXCEPTION_DEPTH_MAX, FrameState, HOST_STATE_BYTES_MAX, MemoryState,
+    NAME_BYTES_MAX, PageId, PageRun, Pause, Phase, TableState, VALUES_MAX,
+};
+pub use chunk::{FORMAT_VERSION, PAGE_BYTES};
 pub use codec::{BatchDecoder, BatchEncoder};
 pub use error::TraceError;
 pub use event::{
     Call, Event, EventIndex, Fdstat, Filestat, Input, Iovec, Outcome, PollEvent, Reply, Tick,
     hash_output,
 };
-pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, TimeStamp, TrapKind, Value};
+pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
+pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};
 pub use preview1::{
     Errno, Function, InputKind, PARAMS_MAX, Param, ParamKind, ReplyKind, Signature, filetype_name,
 };
-pub use reader::{Events, Tail, TraceReader};
-pub use writer::{Interrupter, Saved, TraceWriter, WriterOptions};
+pub use reader::{CheckpointEntry, Events, Tail, TraceReader};
+pub use times::TimeStamp;
+pub use writer::{
+    CancelHandle, CheckpointSink, Follow, Interrupter, Saved, TraceAppender, TraceWriter,
+    WriterOptions,
+};
 
 /// The largest number of bytes one host call may deliver to the guest: 64 MiB.
 ///

@@ -3,7 +3,7 @@
 //! Serialised with postcard (its wire format is specified; see `docs/trace-format.md`).
 //! Invariant: nothing in a [`Manifest`] or an [`Ending`] depends on the host, unless the guest saw it.
 
-use crate::event::EventIndex;
+use crate::event::{EventIndex, Tick};
 use serde::{Deserialize, Serialize};
 
 /// BLAKE3 of a module's bytes, as they were given (binary form).
@@ -72,6 +72,19 @@ pub struct Manifest {
     pub deterministic: bool,
     /// The limits in force.
     pub limits: Limits,
+    /// Where a resumed run goes on from. What was before is in this trace as well.
+    pub origin: Option<Origin>,
+}
+
+/// The position in another recording from which a run went on live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The other trace's file name, without folders.
+    pub trace: String,
+    /// The tick.
+    pub tick: Tick,
+    /// How many events were before.
+    pub event: EventIndex,
 }
 
 impl Manifest {
@@ -90,6 +103,7 @@ impl Manifest {
             invoke: None,
             deterministic: false,
             limits: Limits::default(),
+            origin: None,
         }
     }
 }
@@ -233,21 +247,24 @@ pub struct HostNote {
     pub started_unix_ns: u64,
 }
 
-/// "This event had happened by then."
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeStamp {
-    /// The number of the next event.
-    pub event: EventIndex,
-    /// Nanoseconds since the recording's start.
-    pub elapsed_ns: u64,
+/// How a run ended, and when: the payload of the ending's chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndNote {
+    pub ending: Ending,
+    pub tick: Tick,
 }
 
-/// A chunk's place in the file, as the index has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A chunk's place in the file, as the index has it. What does not apply is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IndexEntry {
     pub kind: [u8; 4],
     pub offset: u64,
-    /// For event batches the first event and how many, otherwise 0.
-    pub first_event: u64,
+    /// Of an event batch its first event, of a checkpoint the number of events before it.
+    pub event: u64,
+    /// Of an event batch, how many it holds.
     pub events: u64,
+    /// Of an event batch the tick that it starts with, of a checkpoint its tick.
+    pub tick: u64,
+    /// Of a checkpoint its name.
+    pub name: Option<String>,
 }

@@ -1,22 +1,31 @@
 //! Reads a trace: checks it, finds its parts, yields its [`Event`]s in recorded order.
 //!
-//! Never interprets events (that is the `wasi` crate's) and never seeks by tick.
+//! Never interprets events (that is the `wasi` crate's) and never decides where to seek.
 //! Invariant: a chunk's checksums are verified before any of its payload is decoded.
 
-use crate::chunk::{
-    self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
-};
+mod checkpoints;
+mod events;
+mod scan;
+
+pub use checkpoints::CheckpointEntry;
+pub use events::Events;
+pub(crate) use events::open_batch;
+
+use crate::checkpoint::check_name;
+use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES};
 use crate::codec::BatchDecoder;
 use crate::error::TraceError;
-use crate::event::{Event, EventIndex};
-use crate::manifest::{Ending, HostNote, IndexEntry, Manifest, ModuleId, TimeStamp};
+use crate::event::{EventIndex, Tick};
+use crate::manifest::{EndNote, Ending, HostNote, IndexEntry, Manifest, ModuleId};
+use crate::source::{Source, check_count, decode};
+use crate::times::TimeStamp;
+use checkpoints::Stored;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// The largest module that a trace may hold, in bytes (the limit of the JavaScript API specification).
 const MODULE_BYTES_MAX: u64 = 1 << 30;
@@ -40,33 +49,12 @@ pub enum Tail {
     },
 }
 
-/// The file, shared with the iterators over it.
-#[derive(Debug)]
-struct Source {
-    path: PathBuf,
-    file: File,
-}
-
-impl Source {
-    fn payload(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
-        let stored = self.stored(offset, header)?;
-        chunk::decode(header, stored).map_err(|what| self.damaged(offset, what))
-    }
-
-    /// A chunk's payload as it lies in the file, unchecked.
-    fn stored(&self, offset: u64, header: &ChunkHeader) -> Result<Vec<u8>, TraceError> {
-        // The scan saw that the file is this long, so the reservation is bounded by the file.
-        let mut stored = vec![0; header.stored_bytes as usize];
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(offset + CHUNK_HEADER_BYTES as u64))
-            .and_then(|_| file.read_exact(&mut stored))
-            .map_err(TraceError::io(&self.path, "read"))?;
-        Ok(stored)
-    }
-
-    fn damaged(&self, offset: u64, what: String) -> TraceError {
-        TraceError::Damaged { path: self.path.clone(), offset, what }
-    }
+/// The head of an event batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHead {
+    pub first: u64,
+    pub events: u64,
+    pub tick: Tick,
 }
 
 /// An open trace.
@@ -77,10 +65,15 @@ pub struct TraceReader {
     version: u32,
     manifest: Manifest,
     note: Option<HostNote>,
-    ending: Option<Ending>,
+    end: Option<EndNote>,
     chunks: Vec<(u64, ChunkHeader)>,
-    /// Where each event batch starts; known from the index, otherwise empty.
+    /// What the last index says about the chunks before it; empty if there is none.
     index: Vec<IndexEntry>,
+    /// The entries of checkpoints in it.
+    indexed_checkpoints: Vec<usize>,
+    stored: Stored,
+    checkpoints: OnceLock<Vec<CheckpointEntry>>,
+    batches: OnceLock<Vec<BatchHead>>,
     tail: Tail,
 }
 
@@ -92,10 +85,14 @@ impl TraceReader {
     /// [`TraceError::NothingRecorded`] if it is cut off before its manifest is complete, or
     /// [`TraceError::Io`].
     pub fn open(path: &Path) -> Result<TraceReader, TraceError> {
-        let reader = Self::open_damaged(path)?;
-        match &reader.tail {
-            Tail::Damaged { offset, what } => Err(reader.damaged(*offset, what.clone())),
-            Tail::Complete | Tail::CutOff { .. } => Ok(reader),
+        Self::open_damaged(path)?.sound()
+    }
+
+    /// Itself, unless it is damaged.
+    pub(crate) fn sound(self) -> Result<TraceReader, TraceError> {
+        match &self.tail {
+            Tail::Damaged { offset, what } => Err(self.damaged(*offset, what.clone())),
+            Tail::Complete | Tail::CutOff { .. } => Ok(self),
         }
     }
 
@@ -113,10 +110,16 @@ impl TraceReader {
                 found: format!("it is {what}"),
             });
         }
-        let mut file = File::open(path).map_err(TraceError::io(path, "open"))?;
-        let file_bytes = metadata.len();
-        let version = check_file_header(path, &mut file, file_bytes)?;
-        let Scan { chunks, tail } = scan(path, &mut file, file_bytes)?;
+        let file = File::open(path).map_err(TraceError::io(path, "open"))?;
+        Self::from_file(path, file)
+    }
+
+    /// Like [`TraceReader::open_damaged`], with a file that is open already.
+    pub(crate) fn from_file(path: &Path, file: File) -> Result<TraceReader, TraceError> {
+        let file_bytes = file.metadata().map_err(TraceError::io(path, "open"))?.len();
+        let source = Source { path: path.to_owned(), file };
+        let version = scan::check_file_header(&source, file_bytes)?;
+        let scan::Scan { chunks, tail } = scan::scan(&source, file_bytes)?;
         let Some(&(manifest_at, manifest_header)) = chunks.first() else {
             return Err(match tail {
                 Tail::Damaged { offset, what } => {
@@ -129,7 +132,6 @@ impl TraceReader {
                 },
             });
         };
-        let source = Source { path: path.to_owned(), file };
         if manifest_header.kind != ChunkKind::MANIFEST {
             let what = format!("the first chunk is {}, not the manifest", manifest_header.kind);
             return Err(source.damaged(manifest_at, what));
@@ -143,19 +145,27 @@ impl TraceReader {
             );
             return Err(source.damaged(manifest_at, what));
         }
-        let tail = match out_of_order(&chunks) {
+        let mut tail = match scan::out_of_order(&chunks) {
             Some((offset, what)) => Tail::Damaged { offset, what },
             None => tail,
         };
+        let stored = Stored::find(&chunks).unwrap_or_else(|(offset, what)| {
+            tail = Tail::Damaged { offset, what };
+            Stored::default()
+        });
         let mut reader = TraceReader {
             source: Arc::new(source),
             file_bytes,
             version,
             manifest,
             note: None,
-            ending: None,
+            end: None,
             chunks,
             index: Vec::new(),
+            indexed_checkpoints: Vec::new(),
+            stored,
+            checkpoints: OnceLock::new(),
+            batches: OnceLock::new(),
             tail,
         };
         if let Err(error) = reader.read_small_chunks() {
@@ -178,12 +188,15 @@ impl TraceReader {
         for (offset, header) in self.chunks.clone() {
             match header.kind {
                 ChunkKind::HOST => self.note = Some(self.decode_chunk(offset, &header)?),
-                ChunkKind::ENDING => self.ending = Some(self.decode_chunk(offset, &header)?),
+                ChunkKind::ENDING => self.end = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::INDEX => self.index = self.checked_index(offset, &header)?,
                 ChunkKind::FOOTER => self.check_footer(offset, &header)?,
                 _ => {}
             }
         }
+        let entries = self.index.iter().enumerate();
+        let checkpoints = entries.filter(|(_, e)| e.kind == ChunkKind::CHECKPOINT.0);
+        self.indexed_checkpoints = checkpoints.map(|(i, _)| i).collect();
         Ok(())
     }
 
@@ -194,8 +207,8 @@ impl TraceReader {
         header: &ChunkHeader,
     ) -> Result<Vec<IndexEntry>, TraceError> {
         let payload = self.payload(offset, header)?;
-        let before = self.chunks.iter().filter(|(at, _)| *at < offset).count();
-        check_count(&payload, before).map_err(|what| self.damaged(offset, what))?;
+        let before = self.chunks.partition_point(|(at, _)| *at < offset);
+        check_count(&payload, before as u64).map_err(|what| self.damaged(offset, what))?;
         let index: Vec<IndexEntry> =
             decode(&payload).map_err(|what| self.damaged(offset, format!("chunk INDX: {what}")))?;
         let named = index.iter().map(|e| (e.offset, e.kind));
@@ -209,13 +222,18 @@ impl TraceReader {
         if !named.eq(found) {
             return Err(self.damaged(offset, "the index does not name the chunks before it".into()));
         }
-        let mut next = 0;
+        let (mut next, mut tick) = (0, 0);
         for entry in index.iter().filter(|e| e.kind == ChunkKind::EVENTS.0) {
-            if entry.first_event != next || entry.events == 0 {
+            if entry.event != next || entry.events == 0 || entry.tick < tick {
                 let what = "the index's batches do not follow each other".to_owned();
                 return Err(self.damaged(offset, what));
             }
             next = next.saturating_add(entry.events);
+            tick = entry.tick;
+        }
+        for entry in &index {
+            check_name(entry.name.as_deref())
+                .map_err(|what| self.damaged(offset, format!("chunk INDX: {what}")))?;
         }
         Ok(index)
     }
@@ -264,7 +282,13 @@ impl TraceReader {
     /// How the run ended; `None` if the recording is incomplete.
     #[must_use]
     pub fn ending(&self) -> Option<&Ending> {
-        self.ending.as_ref()
+        self.end.as_ref().map(|end| &end.ending)
+    }
+
+    /// The tick at which the run ended; `None` if the recording is incomplete.
+    #[must_use]
+    pub fn end_tick(&self) -> Option<Tick> {
+        self.end.as_ref().map(|end| end.tick)
     }
 
     /// What stands at the end of the file.
@@ -307,7 +331,7 @@ impl TraceReader {
         if found == named {
             return Ok(module);
         }
-        let complete = self.ending.is_some() || self.of_kind(ChunkKind::EVENTS).next().is_some();
+        let complete = self.end.is_some() || self.of_kind(ChunkKind::EVENTS).next().is_some();
         match first_at {
             Some(offset) if complete => Err(self.damaged(
                 offset,
@@ -333,33 +357,94 @@ impl TraceReader {
         self.events_from(EventIndex(0))
     }
 
-    /// The events from this number on. Batches before it are not decoded if the trace has an index.
+    /// The events from this number on. If the trace has an index, nothing before the batch that holds it
+    /// is read, otherwise it is decompressed.
     ///
     /// # Errors
     /// As [`TraceReader::events`], and those of passing over the events before.
     pub fn events_from(&self, from: EventIndex) -> Result<Events, TraceError> {
         // The index is checked to be gapless; that it fits the batches is checked as they are read.
-        let before = self
-            .index
-            .iter()
-            .filter(|e| e.kind == ChunkKind::EVENTS.0)
-            .take_while(|e| e.first_event.saturating_add(e.events) <= from.0)
-            .count();
-        let chunks: Vec<_> = self.of_kind(ChunkKind::EVENTS).copied().collect();
-        let first = self.index.iter().filter(|e| e.kind == ChunkKind::EVENTS.0).nth(before);
-        let mut events = Events {
-            source: Arc::clone(&self.source),
-            next: EventIndex(if before == 0 { 0 } else { first.map_or(from.0, |e| e.first_event) }),
-            chunks: chunks.into_iter().skip(before).collect::<Vec<_>>().into_iter(),
-            batch: None,
+        let indexed: Vec<_> = self.indexed_batches().collect();
+        let before = indexed.iter().filter(|b| b.first.saturating_add(b.events) <= from.0).count();
+        let chunks: Vec<_> = self.of_kind(ChunkKind::EVENTS).skip(before).copied().collect();
+        let next = match before.checked_sub(1).map(|i| indexed[i]) {
+            Some(last) => last.first.saturating_add(last.events),
+            None => 0,
         };
-        while events.next < from {
-            match events.next() {
-                Some(event) => drop(event?),
-                None => break,
-            }
-        }
+        let mut events = Events::new(Arc::clone(&self.source), chunks, EventIndex(next));
+        events.pass_over(from)?;
         Ok(events)
+    }
+
+    /// How many events have a tick that is not behind this one. Decodes one batch, and without an index
+    /// decompresses all when this is first asked.
+    ///
+    /// # Errors
+    /// [`TraceError::Damaged`].
+    pub fn event_before_tick(&self, tick: Tick) -> Result<EventIndex, TraceError> {
+        let batches = self.batches()?;
+        // Ticks never go back, so the last batch that starts before it holds the last such event.
+        let Some(i) = batches.partition_point(|batch| batch.tick <= tick).checked_sub(1) else {
+            return Ok(EventIndex(0));
+        };
+        let Some((offset, header)) = self.of_kind(ChunkKind::EVENTS).nth(i) else {
+            return Ok(EventIndex(0));
+        };
+        let damaged = |what| self.damaged(*offset, what);
+        let mut batch = BatchDecoder::new(self.payload(*offset, header)?).map_err(damaged)?;
+        let mut count = batch.next_event();
+        while let Some(event) = batch.decode_next().map_err(damaged)? {
+            if event.tick > tick {
+                break;
+            }
+            count = EventIndex(event.index.0 + 1);
+        }
+        Ok(count)
+    }
+
+    /// The heads of all event batches, from the index if there is one.
+    pub(crate) fn batches(&self) -> Result<&[BatchHead], TraceError> {
+        if let Some(batches) = self.batches.get() {
+            return Ok(batches);
+        }
+        // Event batches stand before any index, so an index names all of them.
+        let batches = if self.index.is_empty() {
+            self.decode_batch_heads()?
+        } else {
+            self.indexed_batches().collect()
+        };
+        Ok(self.batches.get_or_init(|| batches))
+    }
+
+    fn indexed_batches(&self) -> impl Iterator<Item = BatchHead> {
+        let entries = self.index.iter().filter(|e| e.kind == ChunkKind::EVENTS.0);
+        entries.map(|e| BatchHead { first: e.event, events: e.events, tick: Tick(e.tick) })
+    }
+
+    fn decode_batch_heads(&self) -> Result<Vec<BatchHead>, TraceError> {
+        let chunks: Vec<_> = self.of_kind(ChunkKind::EVENTS).collect();
+        let heads: Vec<_> = chunks
+            .par_iter()
+            .map(|(offset, header)| {
+                let batch = BatchDecoder::new(self.payload(*offset, header)?)
+                    .map_err(|what| self.damaged(*offset, what))?;
+                let (first, events) = (batch.next_event().0, batch.events_left());
+                Ok(BatchHead { first, events, tick: batch.tick() })
+            })
+            .collect();
+        // Not collected in one go: the first error is wanted.
+        let mut batches: Vec<BatchHead> = Vec::with_capacity(heads.len());
+        for ((offset, _), head) in chunks.into_iter().zip(heads) {
+            let head = head?;
+            let last =
+                batches.last().copied().unwrap_or(BatchHead { first: 0, events: 0, tick: Tick(0) });
+            if head.first != last.first.saturating_add(last.events) || head.tick < last.tick {
+                let what = "the batch does not go on where the one before ended".to_owned();
+                return Err(self.damaged(*offset, what));
+            }
+            batches.push(head);
+        }
+        Ok(batches)
     }
 
     /// The wall-clock stamps, in order; empty if the trace has none.
@@ -367,22 +452,38 @@ impl TraceReader {
     /// # Errors
     /// [`TraceError::Damaged`].
     pub fn time_stamps(&self) -> Result<Vec<TimeStamp>, TraceError> {
-        let mut stamps = Vec::new();
+        let mut stamps: Vec<TimeStamp> = Vec::new();
         for (offset, header) in self.of_kind(ChunkKind::TIMES) {
+            let damaged = |what| self.damaged(*offset, format!("chunk time: {what}"));
             let payload = self.payload(*offset, header)?;
-            // One for each batch, so hostile files cannot make many out of little.
-            let batches = self.of_kind(ChunkKind::EVENTS).count();
-            check_count(&payload, batches.saturating_sub(stamps.len()))
-                .map_err(|what| self.damaged(*offset, what))?;
-            let pairs: Vec<(u64, u64)> = decode(&payload)
-                .map_err(|what| self.damaged(*offset, format!("chunk time: {what}")))?;
-            stamps.extend(
-                pairs
-                    .into_iter()
-                    .map(|(event, elapsed_ns)| TimeStamp { event: EventIndex(event), elapsed_ns }),
-            );
+            // At least a byte in the file for each, so hostile files cannot make many out of little.
+            check_count(&payload, header.stored_bytes).map_err(damaged)?;
+            let added = TimeStamp::from_deltas(decode(&payload).map_err(damaged)?)
+                .ok_or_else(|| damaged("a stamp passes the largest number".to_owned()))?;
+            if let (Some(last), Some(first)) = (stamps.last(), added.first())
+                && !first.follows(last)
+            {
+                return Err(damaged("its stamps are before those of the last chunk".to_owned()));
+            }
+            stamps.extend(added);
         }
         Ok(stamps)
+    }
+
+    /// Where the guest was after so many nanoseconds of the recording (see [`TimeStamp::tick_at`]).
+    ///
+    /// # Errors
+    /// [`TraceError::Damaged`].
+    pub fn tick_at_elapsed_ns(&self, elapsed_ns: u64) -> Result<Option<Tick>, TraceError> {
+        Ok(TimeStamp::tick_at(&self.time_stamps()?, elapsed_ns))
+    }
+
+    /// After how many nanoseconds of the recording the guest was there (see [`TimeStamp::elapsed_ns_at`]).
+    ///
+    /// # Errors
+    /// [`TraceError::Damaged`].
+    pub fn elapsed_ns_at_tick(&self, tick: Tick) -> Result<Option<u64>, TraceError> {
+        Ok(TimeStamp::elapsed_ns_at(&self.time_stamps()?, tick))
     }
 
     /// Verifies every byte: all checksums, and that every chunk decodes.
@@ -401,19 +502,35 @@ impl TraceReader {
             }
         }
         self.module()?;
-        self.events()?.try_for_each(|event| event.map(drop))?;
-        // The batches follow each other, and so does the index: only the last one's length is left.
-        let indexed = self.index.iter().rfind(|e| e.kind == ChunkKind::EVENTS.0);
-        let last = self.of_kind(ChunkKind::EVENTS).last();
-        if let (Some(entry), Some((offset, header))) = (indexed, last) {
-            let batch = BatchDecoder::new(self.payload(*offset, header)?)
-                .map_err(|what| self.damaged(*offset, what))?;
-            if (batch.next_event().0, batch.events_left()) != (entry.first_event, entry.events) {
-                let what = "the index does not fit the batch here".to_owned();
-                return Err(self.damaged(*offset, what));
+        let mut last_tick = Tick(0);
+        self.events()?.try_for_each(|event| {
+            last_tick = event?.tick;
+            Ok(())
+        })?;
+        let heads = self.decode_batch_heads()?;
+        let places = self.of_kind(ChunkKind::EVENTS).map(|(offset, _)| *offset);
+        if !self.index.is_empty() {
+            for ((offset, found), indexed) in places.clone().zip(&heads).zip(self.indexed_batches())
+            {
+                if *found != indexed {
+                    let what = "the index does not fit the batch here".to_owned();
+                    return Err(self.damaged(offset, what));
+                }
             }
         }
-        Ok(())
+        if let (Some(end), Some((offset, _))) = (&self.end, self.of_kind(ChunkKind::ENDING).next())
+            && end.tick < last_tick
+        {
+            let (end, last) = (end.tick.0, last_tick.0);
+            let what = format!("the run ends at tick {end}, before its last event at tick {last}");
+            return Err(self.damaged(*offset, what));
+        }
+        let ends: Vec<(u64, u64)> =
+            places.zip(&heads).map(|(offset, b)| (offset, b.first + b.events)).collect();
+        self.check_stored(|offset| {
+            let before = ends.partition_point(|(at, _)| *at < offset);
+            before.checked_sub(1).map_or(0, |i| ends[i].1)
+        })
     }
 
     /// How many chunks of each kind there are, with their stored and decoded bytes, in order of appearance.
@@ -433,7 +550,49 @@ impl TraceReader {
         totals
     }
 
-    fn of_kind(&self, kind: ChunkKind) -> impl Iterator<Item = &(u64, ChunkHeader)> {
+    /// Where the last complete chunk ends, in bytes from the beginning of the file.
+    pub(crate) fn complete_bytes(&self) -> u64 {
+        let end = |(at, h): &(u64, ChunkHeader)| at + CHUNK_HEADER_BYTES as u64 + h.stored_bytes;
+        self.chunks.last().map_or(FILE_HEADER_BYTES as u64, end)
+    }
+
+    /// Whether all of the module is there; its bytes are not looked at.
+    pub(crate) fn has_module(&self) -> bool {
+        let pieces = self.of_kind(ChunkKind::MODULE);
+        pieces.map(|(_, h)| h.raw_bytes).sum::<u64>() >= self.manifest.module_bytes
+    }
+
+    /// What an index of the whole file says.
+    pub(crate) fn full_index(&self) -> Result<Vec<IndexEntry>, TraceError> {
+        let mut batches = self.batches()?.iter();
+        let mut place = 0;
+        let mut entries = Vec::with_capacity(self.chunks.len());
+        for (offset, header) in &self.chunks {
+            let mut entry =
+                IndexEntry { kind: header.kind.0, offset: *offset, ..IndexEntry::default() };
+            match header.kind {
+                ChunkKind::INDEX | ChunkKind::FOOTER => continue,
+                ChunkKind::EVENTS => {
+                    if let Some(batch) = batches.next() {
+                        entry.event = batch.first;
+                        entry.events = batch.events;
+                        entry.tick = batch.tick.0;
+                    }
+                }
+                ChunkKind::CHECKPOINT => {
+                    let head = self.checkpoint_head(place)?;
+                    place += 1;
+                    (entry.event, entry.tick) = (head.event.0, head.tick.0);
+                    entry.name = head.name;
+                }
+                _ => {}
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn of_kind(&self, kind: ChunkKind) -> impl Iterator<Item = &(u64, ChunkHeader)> + Clone {
         self.chunks.iter().filter(move |(_, header)| header.kind == kind)
     }
 
@@ -453,183 +612,4 @@ impl TraceReader {
     fn damaged(&self, offset: u64, what: String) -> TraceError {
         self.source.damaged(offset, what)
     }
-}
-
-/// The first chunk that must not stand where it does.
-fn out_of_order(chunks: &[(u64, ChunkHeader)]) -> Option<(u64, String)> {
-    let kind_at = |i: usize| chunks[i].1.kind;
-    let rank = |kind: ChunkKind| match kind {
-        ChunkKind::MANIFEST => Some(0),
-        ChunkKind::MODULE => Some(1),
-        ChunkKind::EVENTS => Some(2),
-        ChunkKind::ENDING => Some(3),
-        ChunkKind::INDEX => Some(4),
-        ChunkKind::FOOTER => Some(5),
-        _ => None,
-    };
-    let mut last = (None, ChunkKind::MANIFEST);
-    for (i, (offset, header)) in chunks.iter().enumerate() {
-        let kind = header.kind;
-        let Some(own) = rank(kind) else {
-            if i > 0 && kind_at(i - 1) == ChunkKind::FOOTER {
-                return Some((*offset, format!("chunk {kind} after the footer")));
-            }
-            continue;
-        };
-        let may_repeat = matches!(kind, ChunkKind::MODULE | ChunkKind::EVENTS);
-        if last.0.is_some_and(|last| own < last || (own == last && !may_repeat)) {
-            return Some((*offset, format!("chunk {kind} after chunk {}", last.1)));
-        }
-        last = (Some(own), kind);
-    }
-    None
-}
-
-/// Iterates over the events of a trace.
-pub struct Events {
-    source: Arc<Source>,
-    chunks: std::vec::IntoIter<(u64, ChunkHeader)>,
-    batch: Option<(u64, BatchDecoder)>,
-    next: EventIndex,
-}
-
-impl Events {
-    fn advance(&mut self) -> Result<Option<Event>, TraceError> {
-        loop {
-            if let Some((offset, batch)) = &mut self.batch {
-                match batch.decode_next() {
-                    Ok(Some(event)) => {
-                        self.next.0 += 1;
-                        return Ok(Some(event));
-                    }
-                    Ok(None) => self.batch = None,
-                    Err(what) => return Err(self.source.damaged(*offset, what)),
-                }
-            }
-            let Some((offset, header)) = self.chunks.next() else { return Ok(None) };
-            let payload = self.source.payload(offset, &header)?;
-            let batch =
-                BatchDecoder::new(payload).map_err(|what| self.source.damaged(offset, what))?;
-            if batch.next_event() != self.next {
-                let what = format!(
-                    "a batch starts with event {}, expected was {}",
-                    batch.next_event(),
-                    self.next
-                );
-                return Err(self.source.damaged(offset, what));
-            }
-            self.batch = Some((offset, batch));
-        }
-    }
-}
-
-impl Iterator for Events {
-    type Item = Result<Event, TraceError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.advance().transpose();
-        if matches!(item, Some(Err(_))) {
-            self.batch = None;
-            self.chunks = Vec::new().into_iter();
-        }
-        item
-    }
-}
-
-/// Checks the count at the front of a list before it is decoded.
-fn check_count(payload: &[u8], most: usize) -> Result<(), String> {
-    let (count, _) = postcard::take_from_bytes::<u64>(payload).map_err(|e| e.to_string())?;
-    if count > most as u64 {
-        Err(format!("{count} entries, at most {most} make sense"))
-    } else {
-        Ok(())
-    }
-}
-
-fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes(payload) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-fn check_file_header(path: &Path, file: &mut File, file_bytes: u64) -> Result<u32, TraceError> {
-    let mut head = Vec::new();
-    file.take(FILE_HEADER_BYTES as u64)
-        .read_to_end(&mut head)
-        .map_err(TraceError::io(path, "read"))?;
-    let magic = &head[..head.len().min(MAGIC.len())];
-    if head.is_empty() || !MAGIC.starts_with(magic) {
-        let found = if head.is_empty() {
-            "the file is empty".to_owned()
-        } else if head.starts_with(b"\0asm") {
-            "it is a WebAssembly module".to_owned()
-        } else {
-            format!("it starts with \"{}\"", magic.escape_ascii())
-        };
-        return Err(TraceError::NotATrace { path: path.to_owned(), found });
-    }
-    if head.len() < FILE_HEADER_BYTES {
-        return Err(TraceError::NothingRecorded {
-            path: path.to_owned(),
-            len_bytes: file_bytes,
-            missing: "the end of its header",
-        });
-    }
-    let version = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
-    if version != FORMAT_VERSION {
-        return Err(TraceError::Version {
-            path: path.to_owned(),
-            found: version,
-            supported: FORMAT_VERSION,
-        });
-    }
-    if head[12..16] != [0; 4] {
-        return Err(TraceError::Damaged {
-            path: path.to_owned(),
-            offset: 12,
-            what: "the reserved bytes of the file header are not zero".to_owned(),
-        });
-    }
-    Ok(version)
-}
-
-struct Scan {
-    chunks: Vec<(u64, ChunkHeader)>,
-    tail: Tail,
-}
-
-/// Walks over the chunk headers. Payloads are not read.
-fn scan(path: &Path, file: &mut File, file_bytes: u64) -> Result<Scan, TraceError> {
-    let mut chunks: Vec<(u64, ChunkHeader)> = Vec::new();
-    let mut offset = FILE_HEADER_BYTES as u64;
-    let tail = loop {
-        let left = file_bytes - offset;
-        if left == 0 && chunks.last().is_some_and(|(_, h)| h.kind == ChunkKind::FOOTER) {
-            break Tail::Complete;
-        }
-        if left < CHUNK_HEADER_BYTES as u64 {
-            break Tail::CutOff { ignored_bytes: left };
-        }
-        let mut bytes = [0; CHUNK_HEADER_BYTES];
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(TraceError::io(path, "read"))?;
-        let header = match ChunkHeader::from_bytes(&bytes) {
-            Ok(header) => header,
-            // After a power failure a file can end in zeros that were never written.
-            Err(_) if bytes == [0; CHUNK_HEADER_BYTES] => {
-                break Tail::CutOff { ignored_bytes: left };
-            }
-            Err(what) => break Tail::Damaged { offset, what },
-        };
-        let chunk_bytes = CHUNK_HEADER_BYTES as u64 + header.stored_bytes;
-        if chunk_bytes > left {
-            break Tail::CutOff { ignored_bytes: left };
-        }
-        chunks.push((offset, header));
-        offset += chunk_bytes;
-    };
-    Ok(Scan { chunks, tail })
 }

@@ -3,21 +3,36 @@
 //! States: *open* (events are accepted), then *finished* (ending, index and footer are written) or
 //! *failed* (the disk refused; the file was cut back to its last complete chunk, nothing more is accepted).
 //!
+//! Other threads may put checkpoints in ([`CheckpointSink`]) and read events back as they are written
+//! ([`Follow`]). Pages are written one chunk at a time, and only when no event waits.
+//!
 //! Invariant: at every moment the file is a valid trace up to its last complete chunk. An event is in
-//! the file at most [`FLUSH_INTERVAL`] and one write after it was appended.
+//! the file at most [`FLUSH_INTERVAL`] and one write after it was appended. All events before a checkpoint
+//! stand before it in the file.
 
-use crate::chunk::{
-    self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
-};
+mod appender;
+mod canonical;
+mod chunk_file;
+mod follow;
+mod sink;
+
+pub use appender::TraceAppender;
+pub use follow::{CancelHandle, Follow};
+pub use sink::CheckpointSink;
+
+use crate::chunk::{self, ChunkKind};
 use crate::codec::BatchEncoder;
 use crate::error::TraceError;
 use crate::event::{Call, EventIndex, Outcome, Tick};
-use crate::manifest::{Ending, HostNote, IndexEntry, Manifest, TimeStamp};
-use crate::reader::TraceReader;
-use rayon::prelude::*;
+use crate::manifest::{EndNote, Ending, Manifest};
+use crate::times::TimeStamp;
+use chunk_file::{
+    ChunkFile, Compressor, EncodedChunk, PAGE_CHUNK_BYTES, compressor, host_note,
+    refuse_to_overwrite, to_bytes,
+};
+use follow::Progress;
+use sink::PendingCheckpoint;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -33,16 +48,19 @@ const QUEUE_BATCHES_MAX: usize = 8;
 const QUEUE_BATCHES_LONG: usize = 2;
 /// How often wall-clock stamps are written out.
 const STAMP_INTERVAL: Duration = Duration::from_secs(1);
-/// The module is cut into pieces of this size.
-const MODULE_PIECE_BYTES: usize = 2 << 20;
+/// The most stamps that wait to be written. More are left out: the disk is not keeping up.
+const STAMPS_MAX: usize = 4096;
 /// How long an interrupted recording may take to be written out; a disk that hangs must not hang a signal.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a trace is to be written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriterOptions {
-    /// Make the file a function of its content alone: no stamps, no host note, batches of fixed sizes.
+    /// Make the file a function of its content alone: no stamps, no host note, batches of fixed sizes,
+    /// checkpoints behind them.
     pub canonical: bool,
+    /// How long the run had lasted before this recording of it began, in nanoseconds: it goes on from another one.
+    pub elapsed_ns: u64,
 }
 
 /// What a finished recording holds.
@@ -57,16 +75,36 @@ pub struct Saved {
 struct State {
     encoder: BatchEncoder,
     queue: VecDeque<Batch>,
+    /// The guest's thread compresses a batch, which is in no queue meanwhile.
+    compressing: bool,
+    /// Stamps that are not in the file yet.
+    stamps: Vec<TimeStamp>,
+    last_stamp: TimeStamp,
+    /// What is appended happened in another recording: when is not known here.
+    history: bool,
+    checkpoints: VecDeque<PendingCheckpoint>,
+    /// What the checkpoints in the queue take.
+    checkpoint_bytes: usize,
+    /// How many pages were handed over.
+    pages: u32,
     /// Somebody waits until all is written.
     flush_wanted: bool,
     /// The writer holds a batch that is not in the file yet.
     writing: bool,
-    closing: Option<Ending>,
+    closing: Option<Close>,
     /// The thread has ended.
     done: bool,
     failed: Option<TraceError>,
-    /// A batch was sealed before it was full, so the file is not canonical.
-    sealed_early: bool,
+    /// A batch was sealed before it was full, or there are checkpoints, so the file is not canonical.
+    irregular: bool,
+}
+
+/// How a recording is closed.
+#[derive(Clone)]
+enum Close {
+    End(EndNote),
+    /// Without an ending: the writer was dropped.
+    Abandon,
 }
 
 struct Batch {
@@ -75,19 +113,46 @@ struct Batch {
     chunk: Option<EncodedChunk>,
     first: EventIndex,
     next: EventIndex,
-    elapsed: Duration,
+    first_tick: Tick,
 }
 
 impl Batch {
     /// Takes the events out of an encoder, which goes on behind them.
-    fn seal(encoder: &mut BatchEncoder, elapsed: Duration) -> Batch {
+    fn seal(encoder: &mut BatchEncoder) -> Batch {
         let empty = BatchEncoder::new(EventIndex(0), Tick(0));
         let sealed = std::mem::replace(encoder, empty);
-        let first = sealed.first_event();
+        let (first, first_tick) = (sealed.first_event(), sealed.first_tick());
         let (payload, next) = sealed.seal();
-        let batch = Batch { payload, chunk: None, first, next: next.next_event(), elapsed };
         *encoder = next;
-        batch
+        Batch { payload, chunk: None, first, next: encoder.next_event(), first_tick }
+    }
+}
+
+impl State {
+    fn seal(&mut self, started: Instant) -> Batch {
+        // A stamp that the guest made since its last event says more than that event does.
+        if !self.history && self.last_stamp.event < self.encoder.next_event() {
+            self.stamp(self.encoder.last_tick(), started);
+        }
+        Batch::seal(&mut self.encoder)
+    }
+
+    /// Remembers how far the guest is. Stamps never go back, whatever the caller says.
+    fn stamp(&mut self, tick: Tick, started: Instant) {
+        if self.stamps.len() >= STAMPS_MAX {
+            return;
+        }
+        let tick = tick.max(self.encoder.last_tick()).max(self.last_stamp.tick);
+        let elapsed_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.last_stamp = TimeStamp { tick, event: self.encoder.next_event(), elapsed_ns };
+        self.stamps.push(self.last_stamp);
+    }
+
+    /// Nothing more is accepted from here on.
+    fn close(&mut self, ending: Ending, tick: Tick, started: Instant) {
+        let tick = tick.max(self.encoder.last_tick());
+        self.stamp(tick, started);
+        self.closing = Some(Close::End(EndNote { ending, tick }));
     }
 }
 
@@ -95,9 +160,13 @@ struct Shared {
     state: Mutex<State>,
     /// For the writer: something is to be written.
     work: Condvar,
-    /// For the guest: something was written.
+    /// For the guest and for sinks: something was written.
     room: Condvar,
+    /// For followers: what is in the file. Apart from the state, so that they never stop the guest.
+    progress: Mutex<Progress>,
+    progressed: Condvar,
     started: Instant,
+    path: PathBuf,
 }
 
 impl Shared {
@@ -106,9 +175,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seal(&self, state: &mut State) {
-        let batch = Batch::seal(&mut state.encoder, self.started.elapsed());
-        state.queue.push_back(batch);
+    fn wait_for_room<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.room.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +186,6 @@ pub struct TraceWriter {
     /// For the guest's thread, when the writer's cannot keep up.
     helper: Mutex<Compressor>,
     thread: Option<JoinHandle<(Saved, Option<TraceError>)>>,
-    path: PathBuf,
     options: WriterOptions,
 }
 
@@ -127,15 +194,17 @@ pub struct TraceWriter {
 pub struct Interrupter(Arc<Shared>);
 
 impl Interrupter {
-    /// Writes out what there is, with [`Ending::Interrupted`], and waits (not forever) until it is in
-    /// the file. `false` if the recording was being finished already, so that there is nothing to interrupt.
+    /// Writes out what there is, with [`Ending::Interrupted`] at the tick of the last event, and waits (not
+    /// forever) until it is in the file. `false` if the recording was being finished already, so that
+    /// there is nothing to interrupt.
     #[must_use]
     pub fn interrupt(&self) -> bool {
         let mut state = self.0.lock();
         if state.closing.is_some() {
             return false;
         }
-        state.closing = Some(Ending::Interrupted);
+        let tick = state.encoder.last_tick();
+        state.close(Ending::Interrupted, tick, self.0.started);
         self.0.work.notify_one();
         let until = Instant::now() + INTERRUPT_TIMEOUT;
         while !state.done && Instant::now() < until {
@@ -166,16 +235,28 @@ impl TraceWriter {
             state: Mutex::new(State {
                 encoder: BatchEncoder::new(EventIndex(0), Tick(0)),
                 queue: VecDeque::new(),
+                compressing: false,
+                stamps: Vec::new(),
+                last_stamp: TimeStamp::default(),
+                history: false,
+                checkpoints: VecDeque::new(),
+                checkpoint_bytes: 0,
+                pages: 0,
                 flush_wanted: false,
                 writing: true,
                 closing: None,
                 done: false,
                 failed: None,
-                sealed_early: false,
+                irregular: false,
             }),
             work: Condvar::new(),
             room: Condvar::new(),
-            started: Instant::now(),
+            progress: Mutex::default(),
+            progressed: Condvar::new(),
+            started: Instant::now()
+                .checked_sub(Duration::from_nanos(options.elapsed_ns))
+                .unwrap_or_else(Instant::now),
+            path: path.to_owned(),
         });
         let note = (!options.canonical).then(host_note);
         let helper = Mutex::new(compressor(path)?);
@@ -185,23 +266,28 @@ impl TraceWriter {
             .spawn(move || {
                 let result = file
                     .write_head(note.as_ref(), &module)
-                    .and_then(|()| write_batches(&for_thread, &mut file, options));
+                    .and_then(|()| write_chunks(&for_thread, &mut file, options));
                 drop(module);
                 if result.is_err() {
                     file.cut_back();
                 }
+                let end = result.as_ref().ok().cloned().flatten();
+                let error = result.as_ref().err();
+                for_thread.publish_over(&file, end, error.map(TraceError::again));
                 let mut state = for_thread.lock();
                 state.writing = false;
                 state.done = true;
-                state.failed = result.as_ref().err().map(TraceError::again);
+                state.failed = error.map(TraceError::again);
                 for_thread.room.notify_all();
                 (Saved { events: file.events, file_bytes: file.end }, result.err())
             })
             .map_err(TraceError::io(path, "start the writer's thread for"))?;
-        Ok(TraceWriter { shared, helper, thread: Some(thread), path: path.to_owned(), options })
+        Ok(TraceWriter { shared, helper, thread: Some(thread), options })
     }
 
-    /// Adds an event. Waits only if the disk is slower than the guest produces.
+    /// Adds an event that happened at `tick`. Waits only if the disk is slower than the guest produces.
+    ///
+    /// Requires: `tick` is not before that of the last event.
     ///
     /// # Errors
     /// The writer's error, once it has failed; the event is then lost.
@@ -216,21 +302,69 @@ impl TraceWriter {
         }
         state.encoder.push(tick, call, outcome);
         if state.encoder.len_bytes() >= BATCH_BYTES {
-            let mut batch = Batch::seal(&mut state.encoder, self.shared.started.elapsed());
+            let mut batch = state.seal(self.shared.started);
             if state.queue.len() >= QUEUE_BATCHES_LONG {
                 // Better than to wait. Nobody else appends, so the order stays.
+                state.compressing = true;
                 drop(state);
                 let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
                 batch.chunk = chunk::encode(ChunkKind::EVENTS, &batch.payload, &mut helper).ok();
                 state = self.shared.lock();
+                state.compressing = false;
             }
             state.queue.push_back(batch);
             self.shared.work.notify_one();
             while state.queue.len() > QUEUE_BATCHES_MAX && state.failed.is_none() {
-                state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.shared.wait_for_room(state);
             }
         }
         Ok(())
+    }
+
+    /// Notes that the guest has reached this tick by now, for conversions between ticks and seconds. To be
+    /// called now and then (every 20 to 100 ms) by a guest that computes without host calls. Costs no more
+    /// than a lock. A canonical trace has no stamps, so it does nothing there.
+    pub fn stamp(&self, tick: Tick) {
+        if self.options.canonical {
+            return;
+        }
+        let mut state = self.shared.lock();
+        if state.closing.is_none() && !state.done {
+            state.stamp(tick, self.shared.started);
+        }
+    }
+
+    /// What is appended from now on (until this is called again with `false`) is copied from another recording, whose stamps
+    /// come by [`TraceWriter::stamp_at`].
+    pub fn set_history(&self, history: bool) {
+        self.shared.lock().history = history;
+    }
+
+    /// Copies a stamp of another recording, between the events that it stands between there.
+    pub fn stamp_at(&self, stamp: TimeStamp) {
+        let mut state = self.shared.lock();
+        if self.options.canonical || stamp.elapsed_ns < state.last_stamp.elapsed_ns {
+            return;
+        }
+        let tick = stamp.tick.max(state.encoder.last_tick()).max(state.last_stamp.tick);
+        let event = state.encoder.next_event();
+        state.last_stamp = TimeStamp { tick, event, elapsed_ns: stamp.elapsed_ns };
+        let stamp = state.last_stamp;
+        state.stamps.push(stamp);
+    }
+
+    /// A handle that puts checkpoints into the trace, from any thread.
+    #[must_use]
+    pub fn checkpoint_sink(&self) -> CheckpointSink {
+        CheckpointSink::new(Arc::clone(&self.shared))
+    }
+
+    /// Reads the events back, from the first one on, as they are written.
+    ///
+    /// # Errors
+    /// [`TraceError::NotFollowable`] if the trace goes to a device or a pipe, [`TraceError::Io`].
+    pub fn follow(&self) -> Result<Follow, TraceError> {
+        Follow::new(Arc::clone(&self.shared))
     }
 
     /// Waits until all events so far are in the file.
@@ -249,7 +383,7 @@ impl TraceWriter {
             }
             state.flush_wanted = true;
             self.shared.work.notify_one();
-            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.wait_for_room(state);
         }
     }
 
@@ -262,25 +396,30 @@ impl TraceWriter {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shared.path
     }
 
-    /// Writes the rest, the ending and the index. Tells what is in the file, and the error if the
-    /// writer has failed; the file is then valid up to its last complete chunk.
+    /// Writes the rest, the ending with its tick, and the index. Tells what is in the file, and the error
+    /// if the writer has failed; the file is then valid up to its last complete chunk.
+    ///
+    /// A tick before the last event's (of a host that failed and does not know) is taken as that one.
     #[must_use]
-    pub fn finish(mut self, ending: Ending) -> (Saved, Option<TraceError>) {
-        let early = {
+    pub fn finish(mut self, ending: Ending, tick: Tick) -> (Saved, Option<TraceError>) {
+        {
             let mut state = self.shared.lock();
-            state.closing.get_or_insert(ending);
+            if state.closing.is_none() {
+                state.close(ending, tick, self.shared.started);
+            }
             self.shared.work.notify_one();
-            state.sealed_early
-        };
+        }
         let thread = self.thread.take().expect("only `finish` takes it, and consumes the writer");
         let (saved, error) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let irregular = self.shared.lock().irregular;
+        let path = &self.shared.path;
         // A device or a pipe cannot be rewritten.
-        let regular = std::fs::metadata(&self.path).is_ok_and(|m| m.is_file());
-        if error.is_none() && self.options.canonical && early && regular {
-            return match make_canonical(&self.path) {
+        let regular = std::fs::metadata(path).is_ok_and(|m| m.is_file());
+        if error.is_none() && self.options.canonical && irregular && regular {
+            return match canonical::make_canonical(path) {
                 Ok(saved) => (saved, None),
                 Err(error) => (saved, Some(error)),
             };
@@ -292,290 +431,95 @@ impl TraceWriter {
 impl Drop for TraceWriter {
     /// A writer that is dropped without [`TraceWriter::finish`] leaves an incomplete, valid trace.
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if let Some(thread) = self.thread.take() {
             let _ = self.flush();
+            self.shared.lock().closing.get_or_insert(Close::Abandon);
+            self.shared.work.notify_one();
+            let _ = thread.join();
         }
     }
 }
 
-/// The writer's thread: until closed, takes batches and writes them.
-fn write_batches(
+/// The writer's thread: until closed, takes batches, stamps and checkpoints and writes them. Gives the
+/// ending that it has written.
+fn write_chunks(
     shared: &Shared,
     file: &mut ChunkFile,
     options: WriterOptions,
-) -> Result<(), TraceError> {
-    let mut stamps = Vec::new();
+) -> Result<Option<EndNote>, TraceError> {
     let mut stamps_written = Instant::now();
     let mut last_seal = Instant::now();
+    let mut checkpoint: Option<PendingCheckpoint> = None;
     loop {
+        shared.publish(file);
         let mut state = shared.lock();
         state.writing = false;
         if state.queue.is_empty() {
             let due = last_seal.elapsed() >= FLUSH_INTERVAL;
             let closing = state.closing.is_some();
-            if (due || state.flush_wanted || closing) && !state.encoder.is_empty() {
-                state.sealed_early |= !closing;
-                shared.seal(&mut state);
+            let needed = checkpoint.as_ref().is_some_and(|c| c.waits_for(file.events));
+            if (due || state.flush_wanted || closing || needed) && !state.encoder.is_empty() {
+                state.irregular |= !closing;
+                let batch = state.seal(shared.started);
+                state.queue.push_back(batch);
                 last_seal = Instant::now();
             }
         }
-        let Some(batch) = state.queue.pop_front() else {
-            state.flush_wanted = false;
+        if let Some(batch) = state.queue.pop_front() {
+            state.writing = true;
+            drop(state);
+            file.write_events(&batch)?;
             shared.room.notify_all();
-            if let Some(ending) = state.closing.clone() {
-                drop(state);
-                if !options.canonical {
-                    file.write_stamps(&mut stamps)?;
-                }
-                return file.write_tail(&ending);
-            }
-            // While nothing comes in, this wakes 40 times a second; measured below 0.1 % of a core.
-            let wait =
-                FLUSH_INTERVAL.saturating_sub(last_seal.elapsed()).max(Duration::from_millis(1));
-            let wait = if state.encoder.is_empty() { FLUSH_INTERVAL } else { wait };
-            drop(shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
             continue;
-        };
-        state.writing = true;
-        drop(state);
-        file.write_events(&batch)?;
+        }
+        state.flush_wanted = false;
         shared.room.notify_all();
-        stamps.push(TimeStamp {
-            event: batch.next,
-            elapsed_ns: u64::try_from(batch.elapsed.as_nanos()).unwrap_or(u64::MAX),
-        });
-        if !options.canonical && stamps_written.elapsed() >= STAMP_INTERVAL {
-            file.write_stamps(&mut stamps)?;
+        // All events are in the file, but for a batch that the guest's thread compresses.
+        let over = state.closing.is_some() && !state.compressing;
+        if options.canonical {
+            state.stamps.clear();
+        } else if !state.stamps.is_empty() && (over || stamps_written.elapsed() >= STAMP_INTERVAL) {
+            let written = state.stamps.partition_point(|s| s.event.0 <= file.events);
+            let stamps: Vec<TimeStamp> = state.stamps.drain(..written).collect();
+            drop(state);
+            file.write_stamps(&stamps)?;
             stamps_written = Instant::now();
+            continue;
         }
-    }
-}
-
-/// Chunks in a file, and the index that grows with them.
-struct ChunkFile {
-    path: PathBuf,
-    file: File,
-    /// Where the last complete chunk ends.
-    end: u64,
-    /// Events in complete chunks.
-    events: u64,
-    index: Vec<IndexEntry>,
-    compressor: Compressor,
-}
-
-type Compressor = zstd::bulk::Compressor<'static>;
-/// A chunk's header, and its payload if that is not stored as it is.
-type EncodedChunk = (ChunkHeader, Option<Vec<u8>>);
-
-/// Chunks are compressed while the guest runs, so speed counts.
-const COMPRESSION_LEVEL: i32 = 1;
-
-fn compressor(path: &Path) -> Result<Compressor, TraceError> {
-    zstd::bulk::Compressor::new(COMPRESSION_LEVEL)
-        .map_err(TraceError::io(path, "start the compressor for"))
-}
-
-impl ChunkFile {
-    /// Creates the file with its header and its manifest, in one write: a file that is not empty says
-    /// what it is a recording of.
-    fn create(path: &Path, manifest: &[u8]) -> Result<ChunkFile, TraceError> {
-        if manifest.len() as u64 > ChunkKind::MANIFEST.bytes_max() {
-            return Err(TraceError::ManifestTooLong { len_bytes: manifest.len() });
+        if checkpoint.is_none() {
+            checkpoint = state.checkpoints.pop_front();
+            if let Some(pending) = &checkpoint {
+                state.checkpoint_bytes -= pending.len_bytes();
+                state.irregular = true;
+            }
         }
-        let mut compressor = compressor(path)?;
-        let (header, compressed) = chunk::encode(ChunkKind::MANIFEST, manifest, &mut compressor)
-            .map_err(TraceError::io(path, "compress"))?;
-        let mut head = MAGIC.to_vec();
-        head.extend(FORMAT_VERSION.to_le_bytes());
-        head.resize(FILE_HEADER_BYTES, 0);
-        head.extend(header.to_bytes());
-        head.extend(compressed.as_deref().unwrap_or(manifest));
-        let mut file = open_alone(path)?;
-        file.write_all(&head).map_err(TraceError::io(path, "write the trace"))?;
-        let offset = FILE_HEADER_BYTES as u64;
-        Ok(ChunkFile {
-            path: path.to_owned(),
-            file,
-            end: head.len() as u64,
-            events: 0,
-            index: vec![IndexEntry { kind: header.kind.0, offset, first_event: 0, events: 0 }],
-            compressor,
-        })
-    }
-
-    fn write_chunk(
-        &mut self,
-        kind: ChunkKind,
-        raw: &[u8],
-        first_event: u64,
-        events: u64,
-    ) -> Result<(), TraceError> {
-        let encoded = chunk::encode(kind, raw, &mut self.compressor)
-            .map_err(TraceError::io(&self.path, "compress"))?;
-        self.write_encoded(&encoded, raw, first_event, events)
-    }
-
-    fn write_encoded(
-        &mut self,
-        (header, compressed): &EncodedChunk,
-        raw: &[u8],
-        first_event: u64,
-        events: u64,
-    ) -> Result<(), TraceError> {
-        let payload = compressed.as_deref().unwrap_or(raw);
-        self.file
-            .write_all(&header.to_bytes())
-            .and_then(|()| self.file.write_all(payload))
-            .map_err(TraceError::io(&self.path, "write the trace"))?;
-        self.index.push(IndexEntry { kind: header.kind.0, offset: self.end, first_event, events });
-        self.end += (CHUNK_HEADER_BYTES + payload.len()) as u64;
-        self.events += events;
-        Ok(())
-    }
-
-    fn write_head(&mut self, note: Option<&HostNote>, module: &[u8]) -> Result<(), TraceError> {
-        if let Some(note) = note {
-            self.write_chunk(ChunkKind::HOST, &to_bytes(note), 0, 0)?;
+        if let Some(mut pending) = checkpoint.take() {
+            if !pending.waits_for(file.events) {
+                drop(state);
+                if !pending.write_part(file)? {
+                    checkpoint = Some(pending);
+                }
+                continue;
+            }
+            checkpoint = Some(pending);
+        } else if let Some(closing) = state.closing.clone().filter(|_| over) {
+            drop(state);
+            return match closing {
+                Close::Abandon => Ok(None),
+                Close::End(end) => file.write_tail(&end).map(|()| Some(end)),
+            };
         }
-        // Events can only follow the module, so it is compressed on all cores; it comes out the same on any number.
-        let pieces: Vec<&[u8]> = module.chunks(MODULE_PIECE_BYTES).collect();
-        let encoded: Vec<_> = pieces
-            .par_iter()
-            .map(|piece| {
-                let mut compressor = zstd::bulk::Compressor::new(COMPRESSION_LEVEL)?;
-                chunk::encode(ChunkKind::MODULE, piece, &mut compressor)
-            })
-            .collect();
-        for (piece, encoded) in pieces.into_iter().zip(encoded) {
-            let encoded = encoded.map_err(TraceError::io(&self.path, "compress"))?;
-            self.write_encoded(&encoded, piece, 0, 0)?;
-        }
-        Ok(())
+        // While nothing comes in, this wakes 40 times a second; measured below 0.1 % of a core.
+        let wait = FLUSH_INTERVAL.saturating_sub(last_seal.elapsed()).max(Duration::from_millis(1));
+        let wait = if state.encoder.is_empty() { FLUSH_INTERVAL } else { wait };
+        drop(shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
     }
-
-    fn write_events(&mut self, batch: &Batch) -> Result<(), TraceError> {
-        let count = batch.next.0 - batch.first.0;
-        match &batch.chunk {
-            Some(chunk) => self.write_encoded(chunk, &batch.payload, batch.first.0, count),
-            None => self.write_chunk(ChunkKind::EVENTS, &batch.payload, batch.first.0, count),
-        }
-    }
-
-    /// Writes and clears the stamps: pairs of differences, as varints (postcard's).
-    fn write_stamps(&mut self, stamps: &mut Vec<TimeStamp>) -> Result<(), TraceError> {
-        if stamps.is_empty() {
-            return Ok(());
-        }
-        let pairs: Vec<(u64, u64)> = stamps.drain(..).map(|s| (s.event.0, s.elapsed_ns)).collect();
-        self.write_chunk(ChunkKind::TIMES, &to_bytes(&pairs), 0, 0)
-    }
-
-    fn write_tail(&mut self, ending: &Ending) -> Result<(), TraceError> {
-        self.write_chunk(ChunkKind::ENDING, &to_bytes(ending), 0, 0)?;
-        let index_at = self.end;
-        let index = to_bytes(&self.index);
-        self.write_chunk(ChunkKind::INDEX, &index, 0, 0)?;
-        self.write_chunk(ChunkKind::FOOTER, &index_at.to_le_bytes(), 0, 0)
-    }
-
-    /// After a failed write: leaves no half a chunk behind. If even that fails, a reader passes over it.
-    fn cut_back(&mut self) {
-        let _ = self.file.set_len(self.end);
-        let _ = self.file.seek(std::io::SeekFrom::Start(self.end));
-    }
-}
-
-fn to_bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("plain data into a growing vector cannot fail")
-}
-
-fn host_note() -> HostNote {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    HostNote {
-        os: std::env::consts::OS.to_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
-        started_unix_ns: since.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(0)),
-    }
-}
-
-/// An existing regular file is only overwritten if it is empty or a trace.
-fn refuse_to_overwrite(path: &Path) -> Result<(), TraceError> {
-    // Asked before it is opened: opening a pipe would wait for its other end.
-    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
-        return Ok(());
-    }
-    let Ok(mut file) = File::open(path) else { return Ok(()) };
-    let mut magic = Vec::new();
-    let _ = (&mut file).take(MAGIC.len() as u64).read_to_end(&mut magic);
-    if magic.is_empty() || magic == MAGIC {
-        return Ok(());
-    }
-    Err(TraceError::WouldOverwrite { path: path.to_owned() })
-}
-
-/// Opens an empty file that no other recorder writes to. The lock goes with the file.
-fn open_alone(path: &Path) -> Result<File, TraceError> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(TraceError::io(path, "create the trace"))?;
-    if file.metadata().is_ok_and(|m| m.is_file()) {
-        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            return Err(TraceError::BeingWritten { path: path.to_owned() });
-        }
-        file.set_len(0).map_err(TraceError::io(path, "empty the old trace"))?;
-    }
-    Ok(file)
-}
-
-/// Rewrites a finished trace so that its batches do not depend on when they were flushed.
-fn make_canonical(path: &Path) -> Result<Saved, TraceError> {
-    // The file behind a link is the one to be replaced.
-    let path = &std::fs::canonicalize(path).map_err(TraceError::io(path, "find the trace"))?;
-    let metadata = std::fs::metadata(path).map_err(TraceError::io(path, "find the trace"))?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    if temporary.exists() {
-        return Err(TraceError::WouldOverwrite { path: temporary });
-    }
-    let result = rewrite(path, &temporary).and_then(|saved| {
-        std::fs::set_permissions(&temporary, metadata.permissions())
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .map_err(TraceError::io(path, "replace the trace"))?;
-        Ok(saved)
-    });
-    if result.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
-    let reader = TraceReader::open(from)?;
-    let ending = reader.ending().cloned().expect("only finished traces are rewritten");
-    let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()))?;
-    file.write_head(None, &reader.module()?)?;
-    let mut encoder = BatchEncoder::new(EventIndex(0), Tick(0));
-    for event in reader.events()? {
-        let event = event?;
-        encoder.push(event.tick, &event.call, &event.outcome);
-        if encoder.len_bytes() >= BATCH_BYTES {
-            file.write_events(&Batch::seal(&mut encoder, Duration::ZERO))?;
-        }
-    }
-    if !encoder.is_empty() {
-        file.write_events(&Batch::seal(&mut encoder, Duration::ZERO))?;
-    }
-    file.write_tail(&ending)?;
-    Ok(Saved { events: file.events, file_bytes: file.end })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TraceReader;
     use crate::preview1::Function;
     use crate::{Errno, Input, Iovec, Reply};
 
@@ -598,7 +542,7 @@ mod tests {
                 writer.flush().unwrap();
             }
         }
-        let (saved, error) = writer.finish(Ending::Exited { code: 3 });
+        let (saved, error) = writer.finish(Ending::Exited { code: 3 }, Tick(3333));
         assert!(error.is_none(), "{error:?}");
         saved
     }

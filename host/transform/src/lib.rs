@@ -7,6 +7,7 @@ mod emit;
 mod live;
 mod layout;
 mod module;
+mod names;
 mod pc;
 mod piece;
 mod plan;
@@ -18,7 +19,11 @@ pub use module::Module;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
+pub use names::function_names;
 pub use whole::POLL;
+
+/// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
+pub const VERSION: u32 = 1;
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -69,7 +74,7 @@ impl From<wasmparser::BinaryReaderError> for TransformError {
 }
 
 /// Which functions can be captured, and where a run can stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Variant {
     /// For recording and replaying: only functions that may reach an import can be captured.
     Run,

@@ -54,7 +54,7 @@ pub struct Module {
     type_ids: HashMap<CoreTypeId, u32>,
     /// By type index.
     pub(crate) types: Vec<Signature>,
-    /// The first type index with an equal signature, by type index.
+    /// The first type index with an equal type, by type index.
     pub(crate) canonical_types: Vec<u32>,
     /// Type indices of all functions, imported ones first.
     pub(crate) functions: Vec<u32>,
@@ -267,7 +267,9 @@ impl Module {
                 let mut heap = wasmparser::HeapType::Concrete(UnpackedIndex::Module(index));
                 resources.check_heap_type(&mut heap, 0)?;
                 if let wasmparser::HeapType::Concrete(UnpackedIndex::Id(id)) = heap {
-                    self.type_ids.entry(id).or_insert(index);
+                    // Types that refer to equal types under other indices are equal: only the validator knows.
+                    let canonical = *self.type_ids.entry(id).or_insert(index);
+                    self.canonical_types[index as usize] = canonical;
                 }
             }
         }

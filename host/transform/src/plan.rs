@@ -593,6 +593,14 @@ impl Walk<'_> {
         let liveness = Liveness::of(&self.events, locals.len(), self.blocks.len());
         for (index, site) in self.sites.iter_mut().enumerate() {
             let mut live = liveness.at(index as u32);
+            if site.kind == SiteKind::Entry {
+                // The function is called again: a parameter without a null must be given, even if nobody reads it.
+                for (param, ty) in signature.params.iter().enumerate() {
+                    if matches!(ty, ValType::Ref(ty) if !ty.nullable) {
+                        live.insert(param as u32);
+                    }
+                }
+            }
             for operand in &site.operands {
                 if let Source::Local(local) = operand.source {
                     live.insert(local);

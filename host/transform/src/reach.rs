@@ -191,3 +191,34 @@ impl Module {
         reach
     }
 }
+
+impl Capturable {
+    /// As bytes, for a cache: [`Capturable::from_bytes`] reads them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let bits = |flags: &[bool]| {
+            flags
+                .chunks(8)
+                .map(|chunk| {
+                    chunk.iter().enumerate().fold(0, |byte, (bit, &set)| byte | u8::from(set) << bit)
+                })
+                .collect::<Vec<u8>>()
+        };
+        [bits(&self.functions), bits(&self.types)].concat()
+    }
+
+    /// Reads [`Capturable::to_bytes`] of the same module; `None` if it cannot be.
+    #[must_use]
+    pub fn from_bytes(module: &Module, bytes: &[u8]) -> Option<Capturable> {
+        let (functions, types) = (module.functions.len(), module.types.len());
+        let (first, second) = bytes.split_at_checked(functions.div_ceil(8))?;
+        let flags = |bytes: &[u8], count: usize| {
+            (0..count).map(|index| bytes[index / 8] >> (index % 8) & 1 == 1).collect::<Vec<bool>>()
+        };
+        (second.len() == types.div_ceil(8)).then(|| Capturable {
+            functions: flags(first, functions),
+            types: flags(second, types),
+            canonical_types: module.canonical_types.clone(),
+        })
+    }
+}

@@ -12,7 +12,7 @@ use wrr_trace::{
 };
 
 /// Rights that the witx defines: bits 0 (`fd_datasync`) to 29 (`sock_accept`).
-const RIGHTS: u64 = (1 << 30) - 1;
+pub const RIGHTS: u64 = (1 << 30) - 1;
 /// Longer paths fail with `nametoolong`. Above every file system's own limit.
 const PATH_BYTES_MAX: u32 = 64 << 10;
 /// More subscriptions fail with `inval`.

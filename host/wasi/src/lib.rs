@@ -7,6 +7,9 @@
 //!    writes it down, [`Replay`] takes it from a trace after checking that the call is the recorded one;
 //! 3. [`apply`] writes the outcome into guest memory.
 //!
+//! [`Descriptors`] follows all of it, so that at any moment there is a [`HostState`] from which a replay
+//! goes on ([`Replay::at`]) or the guest runs on in the real world ([`Live::resume`]).
+//!
 //! Invariant: `apply` is the only place that changes guest memory, and it sees nothing but the call and
 //! its outcome. So what a replay delivers is what the recording delivered.
 //!
@@ -15,19 +18,21 @@
 
 mod apply;
 mod decode;
+mod descriptors;
 mod divergence;
 mod live;
 mod memory;
 mod record;
 mod replay;
-mod stdio;
+mod virtual_clock;
 
-pub use divergence::Divergence;
-pub use live::{Live, LiveConfig, LiveError, Output, Preopen, Stdin};
+pub use descriptors::{Descriptors, StateError};
+pub use divergence::{Divergence, TickDifference};
+pub use live::{Live, LiveConfig, LiveError, Output, Preopen, Problem, ResumeError, Stdin};
 pub use record::{OnTraceError, Recorder};
-pub use replay::{Replay, ReplayOutput};
+pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
 
-use wrr_trace::{Call, Ending, Errno, Function, Outcome, Saved, TraceError};
+use wrr_trace::{Call, Ending, Errno, Function, EventIndex, HostState, Outcome, Saved, Tick, TraceError};
 
 /// Why a host call does not return to the guest.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +67,8 @@ pub enum Stop {
 
 /// Where the outcomes of host calls come from.
 pub trait Source: Send {
-    /// The outcome of `call`. `refused` is the errno of a call that must fail without being carried out.
+    /// The outcome of `call`, made at `tick`. `refused` is the errno of a call that must fail without being
+    /// carried out.
     ///
     /// `memory` is the guest's, to read output from; its contents stay as they are.
     ///
@@ -70,19 +76,30 @@ pub trait Source: Send {
     /// The reason why the guest cannot go on.
     fn outcome(
         &mut self,
+        tick: Tick,
         call: &Call,
         refused: Option<Errno>,
         memory: &mut [u8],
     ) -> Result<Outcome, Stop>;
 
+    /// What is known after the last call that returned an outcome.
+    fn state(&self) -> HostState;
+
+    /// From now on a replay shows its output there. What is checked stays the same; other sources
+    /// have no output of their own.
+    fn set_output(&mut self, _output: ReplayOutput) {}
+
+    /// The guest computes, and has come to `tick`.
+    fn stamp(&mut self, _tick: Tick) {}
+
     /// Takes the buffer of an outcome back, so that large reads need not allocate again.
     fn recycle(&mut self, _data: Vec<u8>) {}
 
-    /// The guest has ended in this way. Called once, after the last call.
+    /// The guest has ended in this way, at `tick`. Called once, after the last call.
     ///
     /// # Errors
     /// Why this was not a good ending: a divergence, a trace that could not be written.
-    fn finish(&mut self, _ending: &Ending) -> Result<(), Stop> {
+    fn finish(&mut self, _ending: &Ending, _tick: Tick) -> Result<(), Stop> {
         Ok(())
     }
 }
@@ -100,8 +117,14 @@ impl Host {
         Host { source: Box::new(source), events: 0 }
     }
 
-    /// Serves one call. `args` are the core wasm arguments, an `i32` zero-extended; `memory` is the
-    /// guest's memory 0.
+    /// A host that goes on behind the first `events` calls of a run.
+    #[must_use]
+    pub fn at(source: impl Source + 'static, events: EventIndex) -> Host {
+        Host { source: Box::new(source), events: events.0 }
+    }
+
+    /// Serves one call, made at `tick`. `args` are the core wasm arguments, an `i32` zero-extended;
+    /// `memory` is the guest's memory 0.
     ///
     /// # Errors
     /// The reason why the guest cannot go on.
@@ -110,9 +133,10 @@ impl Host {
         function: Function,
         args: &[u64],
         memory: &mut [u8],
+        tick: Tick,
     ) -> Result<Errno, Stop> {
         let (call, refused) = decode::decode(function, args, memory);
-        let outcome = self.source.outcome(&call, refused, memory)?;
+        let outcome = self.source.outcome(tick, &call, refused, memory)?;
         self.events += 1;
         // Sources only give outcomes that fit; see `apply::fits`.
         apply::apply(&call, &outcome, memory);
@@ -130,11 +154,32 @@ impl Host {
         self.events
     }
 
-    /// Tells the source that the guest has ended.
+    /// The guest computes, and has come to `tick`: worth a note of the time.
+    pub fn stamp(&mut self, tick: Tick) {
+        self.source.stamp(tick);
+    }
+
+    /// From now on outcomes come from another source, which knows what this one knew.
+    pub fn set_source(&mut self, source: impl Source + 'static) {
+        self.source = Box::new(source);
+    }
+
+    /// What the host knows now: what a checkpoint holds of it.
+    #[must_use]
+    pub fn state(&self) -> HostState {
+        self.source.state()
+    }
+
+    /// From now on a replay shows the guest's output there; nothing else changes.
+    pub fn set_output(&mut self, output: ReplayOutput) {
+        self.source.set_output(output);
+    }
+
+    /// Tells the source that the guest has ended, at `tick`.
     ///
     /// # Errors
     /// Why this was not a good ending: a divergence, a trace that could not be written.
-    pub fn finish(&mut self, ending: &Ending) -> Result<(), Stop> {
-        self.source.finish(ending)
+    pub fn finish(&mut self, ending: &Ending, tick: Tick) -> Result<(), Stop> {
+        self.source.finish(ending, tick)
     }
 }

@@ -9,14 +9,17 @@
 mod config;
 mod errno;
 mod fs;
+mod resume;
 mod sched;
 mod virtual_world;
 
 pub use config::{LiveConfig, LiveError, Output, Preopen, Stdin};
+pub use resume::{Problem, ResumeError};
 
 use crate::apply::fits;
-use crate::stdio::{Stream, Streams};
+use crate::descriptors::{Descriptors, Stream};
 use crate::{Source, Stop};
+use fs::View;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
@@ -27,7 +30,8 @@ use wasi_common::snapshots::preview_1::types;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 use wrr_trace::{
-    Call, EVENT_DATA_BYTES_MAX, Errno, Fdstat, Filestat, Function, Input, Outcome, PollEvent, Reply,
+    Call, EVENT_DATA_BYTES_MAX, Errno, Fdstat, Filestat, Function, HostState, Input, Outcome,
+    PollEvent, Reply, Tick, WorldState,
 };
 
 /// Waits up to this long are not announced by a flush; see [`Live::may_block`].
@@ -47,7 +51,7 @@ pub struct Live {
     args: Vec<u8>,
     env: Vec<u8>,
     world: Option<VirtualWorld>,
-    streams: Streams,
+    descriptors: Descriptors,
     /// Open descriptors from which a read may wait: terminals, pipes, sockets.
     waiting: BTreeSet<u32>,
     /// A buffer to use again.
@@ -63,24 +67,35 @@ impl Live {
     /// # Errors
     /// The directory, file or socket that cannot be opened.
     pub fn new(config: LiveConfig) -> Result<Live, LiveError> {
-        let world = config.deterministic.then(VirtualWorld::new);
+        let state = HostState::for_world(
+            config.sockets.len() as u32,
+            config.preopens.len() as u32,
+            config.deterministic,
+        );
+        let world = config.deterministic.then(|| VirtualWorld::new(WorldState::default()));
         let args = config::nul_terminated(config.args.iter())?;
         let env = config::nul_terminated(config.env.iter().map(|(k, v)| format!("{k}={v}")))?;
-        let sockets = config.sockets.len() as u32;
-        let ctx = config::context(config, world.as_ref())?;
-        let mut live = Live {
-            ctx,
-            args,
-            env,
-            world,
-            streams: Streams::new(),
-            waiting: BTreeSet::new(),
-            spare: Vec::new(),
-        };
-        for fd in [0].into_iter().chain(3..3 + sockets) {
+        let view = View::new(world.as_ref().map(VirtualWorld::inodes));
+        let ctx = config::context(config, &view)?;
+        let descriptors = Descriptors::from_state(&state)
+            .map_err(|error| LiveError::Context(error.to_string()))?;
+        Ok(Live::over(ctx, args, env, world, descriptors))
+    }
+
+    /// A host whose descriptors are open already.
+    fn over(
+        ctx: WasiCtx,
+        args: Vec<u8>,
+        env: Vec<u8>,
+        world: Option<VirtualWorld>,
+        descriptors: Descriptors,
+    ) -> Live {
+        let (waiting, spare) = (BTreeSet::new(), Vec::new());
+        let mut live = Live { ctx, args, env, world, descriptors, waiting, spare };
+        for fd in live.descriptors.may_wait() {
             live.note_kind(fd);
         }
-        Ok(live)
+        live
     }
 
     /// Whether the call may wait for the world for longer than a moment.
@@ -129,7 +144,7 @@ impl Live {
 
     /// Keeps the descriptor sets up to date.
     fn observe(&mut self, call: &Call, outcome: &Outcome) {
-        self.streams.observe(call, outcome);
+        self.descriptors.observe(call, outcome);
         if outcome.errno != Errno::success {
             return;
         }
@@ -148,6 +163,16 @@ impl Live {
             }
             _ => {}
         }
+    }
+
+    /// Gives a new descriptor the number that it would have got in a run without a checkpoint: upstream
+    /// counts its own openings only.
+    fn number_opened(&mut self, got: u32) -> Answer {
+        let wanted = self.descriptors.next_free_fd();
+        if got != wanted {
+            self.ctx.table().renumber(got, wanted)?;
+        }
+        Ok(number(wanted))
     }
 
     fn fdstat(&mut self, fd: u32) -> Answer {
@@ -246,7 +271,7 @@ impl Live {
             }
             (Function::FdFdstatSetFlags, _) => {
                 // The flags belong to an open file that is shared with whoever started us.
-                if self.streams.get(arg(0)).is_some() {
+                if self.descriptors.stream(arg(0)).is_some() {
                     return Err(types::Errno::Notsup.into());
                 }
                 wait(ctx.fd_fdstat_set_flags(none, fd(0), fdflags(bits(1)))).map(nothing)
@@ -258,7 +283,7 @@ impl Live {
             (Function::FdFilestatGet, _) => {
                 let stat = wait(ctx.fd_filestat_get(none, fd(0)))?;
                 let mut stat = filestat(&stat);
-                if self.world.is_some() && self.streams.get(arg(0)).is_some() {
+                if self.world.is_some() && self.descriptors.stream(arg(0)).is_some() {
                     stat = Filestat { filetype: stat.filetype, nlink: 1, ..Filestat::default() };
                 }
                 self.normalise_stream(arg(0), &mut stat.filetype);
@@ -331,7 +356,7 @@ impl Live {
             }
             (Function::FdRenumber, _) => wait(ctx.fd_renumber(none, fd(0), fd(1))).map(nothing),
             (Function::FdSeek | Function::FdTell, _)
-                if self.world.is_some() && self.streams.get(arg(0)).is_some() =>
+                if self.world.is_some() && self.descriptors.stream(arg(0)).is_some() =>
             {
                 // Whether a stream is a file is the host's business.
                 Err(types::Errno::Spipe.into())
@@ -365,7 +390,8 @@ impl Live {
                 Ok(delivered(buffer))
             }
             (Function::SockAccept, _) => {
-                wait(ctx.sock_accept(none, fd(0), fdflags(bits(1)))).map(|fd| number(fd.into()))
+                let new = wait(ctx.sock_accept(none, fd(0), fdflags(bits(1))))?;
+                self.number_opened(new.into())
             }
             (Function::SockShutdown, _) => {
                 let how = types::Sdflags::from_bits_truncate(bits(1) as u8);
@@ -422,8 +448,10 @@ impl Live {
                 let base = types::Rights::from_bits_truncate(a[5]);
                 let inheriting = types::Rights::from_bits_truncate(a[6]);
                 let flags = fdflags(arg(7));
-                wait(ctx.path_open(memory, fd(0), follow(1), path, oflags, base, inheriting, flags))
-                    .map(|fd| number(fd.into()))
+                let open =
+                    ctx.path_open(memory, fd(0), follow(1), path, oflags, base, inheriting, flags);
+                let new = wait(open)?;
+                self.number_opened(new.into())
             }
             Function::PathRemoveDirectory => {
                 wait(ctx.path_remove_directory(memory, fd(0), path)).map(nothing)
@@ -443,14 +471,14 @@ impl Live {
 
     /// With virtual metadata a standard stream is never a terminal.
     fn normalise_stream(&self, fd: u32, filetype: &mut u8) {
-        if self.world.is_some() && self.streams.get(fd).is_some() {
+        if self.world.is_some() && self.descriptors.stream(fd).is_some() {
             *filetype = 0;
         }
     }
 
     /// Standard input that is not a terminal: how it is cut into reads is up to chance.
     fn is_piped_input(&mut self, fd: u32) -> bool {
-        self.streams.get(fd) == Some(Stream::In)
+        self.descriptors.stream(fd) == Some(Stream::In)
             && !matches!(
                 self.fdstat(fd),
                 Ok(Outcome { reply: Reply::Fdstat(Fdstat { filetype: CHARACTER_DEVICE, .. }), .. })
@@ -481,6 +509,7 @@ impl Live {
 impl Source for Live {
     fn outcome(
         &mut self,
+        _tick: Tick,
         call: &Call,
         refused: Option<Errno>,
         memory: &mut [u8],
@@ -507,6 +536,10 @@ impl Source for Live {
         if data.capacity() > self.spare.capacity() {
             self.spare = data;
         }
+    }
+
+    fn state(&self) -> HostState {
+        self.descriptors.state()
     }
 }
 

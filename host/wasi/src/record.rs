@@ -2,7 +2,7 @@
 
 use crate::live::Live;
 use crate::{Source, Stop};
-use wrr_trace::{Call, Ending, Errno, Outcome, Tick, TraceError, TraceWriter};
+use wrr_trace::{Call, Ending, Errno, HostState, Outcome, Tick, TraceError, TraceWriter};
 
 /// What to do when the trace cannot be written any further (a full disk, mostly).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,7 @@ impl Recorder {
 impl Source for Recorder {
     fn outcome(
         &mut self,
+        tick: Tick,
         call: &Call,
         refused: Option<Errno>,
         memory: &mut [u8],
@@ -60,8 +61,8 @@ impl Source for Recorder {
         if refused.is_none() && self.live.may_block(call) {
             self.write(TraceWriter::flush)?;
         }
-        let outcome = self.live.outcome(call, refused, memory)?;
-        self.write(|writer| writer.append(Tick(0), call, &outcome))?;
+        let outcome = self.live.outcome(tick, call, refused, memory)?;
+        self.write(|writer| writer.append(tick, call, &outcome))?;
         Ok(outcome)
     }
 
@@ -69,9 +70,19 @@ impl Source for Recorder {
         self.live.recycle(data);
     }
 
-    fn finish(&mut self, ending: &Ending) -> Result<(), Stop> {
+    fn stamp(&mut self, tick: Tick) {
+        if let Some(writer) = self.writer.as_ref().filter(|_| !self.blind) {
+            writer.stamp(tick);
+        }
+    }
+
+    fn state(&self) -> HostState {
+        self.live.state()
+    }
+
+    fn finish(&mut self, ending: &Ending, tick: Tick) -> Result<(), Stop> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        match writer.finish(ending.clone()) {
+        match writer.finish(ending.clone(), tick) {
             (_, None) => Ok(()),
             (saved, Some(error)) => Err(Stop::NotSaved { saved, error }),
         }

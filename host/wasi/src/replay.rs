@@ -1,13 +1,13 @@
 //! Replays: feeds recorded outcomes, after checking that the guest asks what it asked then.
 
 use crate::apply::fits;
-use crate::divergence::Divergence;
-use crate::stdio::{Stream, Streams};
+use crate::descriptors::{Descriptors, StateError, Stream};
+use crate::divergence::{Divergence, TickDifference};
 use crate::{Source, Stop};
 use std::io::Write;
 use wrr_trace::{
-    Call, Ending, Errno, Event, EventIndex, Events, Function, Input, Iovec, Outcome, Reply,
-    TraceError, TraceReader,
+    Call, Ending, Errno, Event, EventIndex, Function, HostState, Input, Iovec, Outcome, Reply,
+    Tick, TraceError, TraceReader,
 };
 
 /// Where the output of a replayed guest goes.
@@ -32,32 +32,110 @@ impl ReplayOutput {
     }
 }
 
+/// Whether a replay looks at the next event before it delivers the current one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LookAhead {
+    /// Yes: a recording without an end is then replayed up to its last event and not an instruction further.
+    #[default]
+    Yes,
+    /// No: the next event may not exist yet, and asking for it may wait until it does.
+    No,
+}
+
+/// Where a replay gets its events, and from which moment on.
+pub struct Feed {
+    /// The events, from the one with the number `next` on.
+    pub events: Box<dyn Iterator<Item = Result<Event, TraceError>> + Send>,
+    /// The number of the first of them.
+    pub next: EventIndex,
+    /// What the host knew before that event.
+    pub state: HostState,
+    /// How the recording ended; `None` if that is not known (yet): then it ends with its last event.
+    pub ending: Option<Ending>,
+    /// The tick of the ending, if it is known.
+    pub ending_tick: Option<Tick>,
+    /// Whether the next event may be asked for early.
+    pub look_ahead: LookAhead,
+}
+
+/// Why a replay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The first event cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The state to start from is impossible.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
 /// A host that answers from a trace.
 pub struct Replay {
-    events: Events,
-    /// The next event, read ahead to know whether the one before is the last.
+    events: Box<dyn Iterator<Item = Result<Event, TraceError>> + Send>,
+    /// The next event, if it was read.
     ahead: Option<Event>,
+    /// There are no more events to be read.
+    exhausted: bool,
+    look_ahead: LookAhead,
     next: EventIndex,
     ending: Option<Ending>,
-    streams: Streams,
+    ending_tick: Option<Tick>,
+    descriptors: Descriptors,
     output: ReplayOutput,
 }
 
 impl Replay {
-    /// A host that answers from `reader`'s events and shows output on `output`.
+    /// A host that answers from all of `reader`'s events and shows output on `output`.
     ///
     /// # Errors
-    /// None at once; a damaged trace shows when its event is reached.
+    /// The first event cannot be read; a trace that is damaged further on shows it when that is reached.
     pub fn new(reader: &TraceReader, output: ReplayOutput) -> Result<Replay, TraceError> {
-        let mut events = reader.events()?;
-        Ok(Replay {
-            ahead: events.next().transpose()?,
-            events,
+        let feed = Feed {
+            events: Box::new(reader.events()?),
             next: EventIndex(0),
+            state: HostState::at_start(reader.manifest()),
             ending: reader.ending().cloned(),
-            streams: Streams::new(),
+            ending_tick: reader.end_tick(),
+            look_ahead: LookAhead::Yes,
+        };
+        match Replay::at(feed, output) {
+            Ok(replay) => Ok(replay),
+            Err(ReplayError::Trace(error)) => Err(error),
+            Err(ReplayError::State(error)) => unreachable!("no manifest makes this up: {error}"),
+        }
+    }
+
+    /// A host that answers from `feed` and shows output on `output`.
+    ///
+    /// # Errors
+    /// The state is impossible, or the first event (if it may be asked for) cannot be read.
+    pub fn at(feed: Feed, output: ReplayOutput) -> Result<Replay, ReplayError> {
+        let mut replay = Replay {
+            events: feed.events,
+            ahead: None,
+            exhausted: false,
+            look_ahead: feed.look_ahead,
+            next: feed.next,
+            ending: feed.ending,
+            ending_tick: feed.ending_tick,
+            descriptors: Descriptors::from_state(&feed.state)?,
             output,
-        })
+        };
+        replay.look_ahead()?;
+        Ok(replay)
+    }
+
+    /// Reads the next event, if it was not read yet. This may wait.
+    fn fetch(&mut self) -> Result<(), TraceError> {
+        if self.ahead.is_none() && !self.exhausted {
+            self.ahead = self.events.next().transpose()?;
+            self.exhausted = self.ahead.is_none();
+        }
+        Ok(())
+    }
+
+    fn look_ahead(&mut self) -> Result<(), TraceError> {
+        if self.look_ahead == LookAhead::Yes { self.fetch() } else { Ok(()) }
     }
 
     /// Whether the run did not come to an end of its own while it was recorded.
@@ -65,14 +143,37 @@ impl Replay {
         matches!(self.ending, None | Some(Ending::Interrupted | Ending::HostFailed { .. }))
     }
 
-    /// Whether all that was recorded of a run without an end has been replayed.
+    /// Whether all that was recorded of a run without an end has been replayed, as far as that is known.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.ahead.is_none() && self.is_cut()
+        self.ahead.is_none() && self.exhausted && self.is_cut()
+    }
+
+    /// The number of the event that comes next.
+    #[must_use]
+    pub fn next_event(&self) -> EventIndex {
+        self.next
     }
 
     fn diverged(&self, recorded: String, replayed: String) -> Stop {
-        Stop::Diverged(Box::new(Divergence { event: self.next, recorded, replayed }))
+        let event = self.next;
+        Stop::Diverged(Box::new(Divergence { event, recorded, replayed, ticks: None }))
+    }
+
+    /// Checks the moment of something that is otherwise as recorded.
+    fn check_tick(
+        &self,
+        recorded: Tick,
+        replayed: Tick,
+        what: &dyn std::fmt::Display,
+    ) -> Result<(), Stop> {
+        let Some(ticks) = TickDifference::between(recorded, replayed) else { return Ok(()) };
+        Err(Stop::Diverged(Box::new(Divergence {
+            event: self.next,
+            recorded: format!("{what}, at tick {}", recorded.0),
+            replayed: format!("the same, at tick {}", replayed.0),
+            ticks: Some(ticks),
+        })))
     }
 
     /// Shows what the guest wrote to a standard stream, as much of it as was accepted then.
@@ -82,7 +183,7 @@ impl Replay {
         else {
             return Ok(());
         };
-        let out = match self.streams.get(call.args[0] as u32) {
+        let out = match self.descriptors.stream(call.args[0] as u32) {
             Some(Stream::Out) => &mut self.output.stdout,
             Some(Stream::Err) => &mut self.output.stderr,
             Some(Stream::In) | None => return Ok(()),
@@ -105,10 +206,12 @@ impl Replay {
 impl Source for Replay {
     fn outcome(
         &mut self,
+        tick: Tick,
         call: &Call,
         _refused: Option<Errno>,
         memory: &mut [u8],
     ) -> Result<Outcome, Stop> {
+        self.fetch()?;
         let Some(event) = self.ahead.take() else {
             return Err(match &self.ending {
                 Some(ending) if !self.is_cut() => {
@@ -117,18 +220,19 @@ impl Source for Replay {
                 _ => Stop::EndOfTrace,
             });
         };
-        let Event { call: recorded, outcome, .. } = event;
+        let Event { call: recorded, outcome, tick: recorded_tick, .. } = event;
         if recorded != *call {
             return Err(self.diverged(recorded.to_string(), difference(&recorded, call)));
         }
+        self.check_tick(recorded_tick, tick, &recorded)?;
         if fits(call, &outcome, memory).is_err() {
             let what = format!("{call}, which has no room for what the trace delivers");
             return Err(self.diverged(recorded.to_string(), what));
         }
-        self.streams.observe(call, &outcome);
+        self.descriptors.observe(call, &outcome);
         self.show(call, &outcome, memory)?;
         self.next.0 += 1;
-        self.ahead = self.events.next().transpose()?;
+        self.look_ahead()?;
         if self.is_over() {
             // Nothing is known of what followed, and it may have been an endless loop.
             return Err(Stop::EndOfTrace);
@@ -136,12 +240,26 @@ impl Source for Replay {
         Ok(outcome)
     }
 
-    fn finish(&mut self, ending: &Ending) -> Result<(), Stop> {
+    fn state(&self) -> HostState {
+        self.descriptors.state()
+    }
+
+    fn set_output(&mut self, output: ReplayOutput) {
+        self.output = output;
+    }
+
+    fn finish(&mut self, ending: &Ending, tick: Tick) -> Result<(), Stop> {
+        self.fetch()?;
         if let Some(event) = self.ahead.take() {
             return Err(self.diverged(event.call.to_string(), format!("it ended: {ending}")));
         }
         match &self.ending {
-            Some(recorded) if recorded == ending => Ok(()),
+            Some(recorded) if recorded == ending => match self.ending_tick {
+                Some(recorded_tick) => {
+                    self.check_tick(recorded_tick, tick, &format_args!("the run ends: {ending}"))
+                }
+                None => Ok(()),
+            },
             Some(recorded) if !self.is_cut() => {
                 Err(self
                     .diverged(format!("the run ends: {recorded}"), format!("it ended: {ending}")))

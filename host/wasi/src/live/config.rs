@@ -2,12 +2,12 @@
 
 use super::fs::{Directory, OpenFile, View};
 use super::sched::Scheduler;
-use super::virtual_world::VirtualWorld;
 use cap_std::ambient_authority;
 use std::io::Write;
 use std::path::PathBuf;
 use wasi_common::file::FileAccessMode;
 use wasi_common::pipe::{ReadPipe, WritePipe};
+use wasi_common::sync::dir::Dir;
 use wasi_common::sync::{clocks_ctx, random_ctx, stdio};
 use wasi_common::{Table, WasiCtx, WasiFile};
 
@@ -116,43 +116,60 @@ pub fn nul_terminated(
     Ok(bytes)
 }
 
+/// A context without descriptors but those of the standard streams, which lead nowhere yet.
+pub fn empty_context() -> WasiCtx {
+    WasiCtx::new(random_ctx(), clocks_ctx(), Box::new(Scheduler), Table::new())
+}
+
 /// Opens what the configuration names. Arguments and environment are served by [`super::Live`] itself.
-pub fn context(config: LiveConfig, world: Option<&VirtualWorld>) -> Result<WasiCtx, LiveError> {
-    let view = View::new(world.map(VirtualWorld::inodes));
-    let ctx = WasiCtx::new(random_ctx(), clocks_ctx(), Box::new(Scheduler), Table::new());
-    let in_file = |inner| Box::new(OpenFile { inner, view: view.clone() });
-    // Output streams have no metadata to be shown differently; a layer less on every write.
-    let out_file = |output, inherited| match output {
-        Output::Inherit => inherited,
-        Output::Writer(writer) => Box::new(WritePipe::new(writer)) as Box<dyn WasiFile>,
-    };
-    ctx.set_stdin(match config.stdin {
-        Stdin::Inherit => in_file(inherited_stdin()),
-        Stdin::Bytes(bytes) => in_file(Box::new(ReadPipe::new(std::io::Cursor::new(bytes)))),
-        Stdin::File(path) => match cap_std::fs::File::open_ambient(&path, ambient_authority()) {
-            Ok(file) => in_file(Box::new(wasi_common::sync::file::File::from_cap_std(file))),
-            Err(source) => return Err(LiveError::Stdin { path, source }),
-        },
-    });
-    ctx.set_stdout(out_file(config.stdout, Box::new(stdio::stdout())));
-    ctx.set_stderr(out_file(config.stderr, Box::new(stdio::stderr())));
+pub fn context(config: LiveConfig, view: &View) -> Result<WasiCtx, LiveError> {
+    let ctx = empty_context();
+    ctx.set_stdin(open_stdin(config.stdin, view)?);
+    ctx.set_stdout(output(config.stdout, || Box::new(stdio::stdout())));
+    ctx.set_stderr(output(config.stderr, || Box::new(stdio::stderr())));
     let refused = |e: wasi_common::Error| LiveError::Context(e.to_string());
     for socket in config.sockets {
-        let socket = cap_std::net::TcpListener::from_std(socket);
-        let file: Box<dyn WasiFile> = wasi_common::sync::net::Socket::from(socket).into();
-        ctx.push_file(file, FileAccessMode::READ | FileAccessMode::WRITE).map_err(refused)?;
+        ctx.push_file(listening(socket), FileAccessMode::all()).map_err(refused)?;
     }
-    for Preopen { host, guest } in config.preopens {
-        match cap_std::fs::Dir::open_ambient_dir(&host, ambient_authority()) {
-            Ok(dir) => {
-                let dir = Box::new(wasi_common::sync::dir::Dir::from_cap_std(dir));
-                let dir = Box::new(Directory::new(dir, view.clone()));
-                ctx.push_preopened_dir(dir, guest).map_err(refused)?;
-            }
-            Err(source) => return Err(LiveError::Directory { host, guest, source }),
-        }
+    for preopen in config.preopens {
+        let dir = Box::new(Dir::from_cap_std(open_directory(&preopen)?));
+        let dir = Box::new(Directory::new(dir, view.clone()));
+        ctx.push_preopened_dir(dir, preopen.guest).map_err(refused)?;
     }
     Ok(ctx)
+}
+
+/// Opens standard input.
+pub fn open_stdin(stdin: Stdin, view: &View) -> Result<Box<dyn WasiFile>, LiveError> {
+    let inner: Box<dyn WasiFile> = match stdin {
+        Stdin::Inherit => inherited_stdin(),
+        Stdin::Bytes(bytes) => Box::new(ReadPipe::new(std::io::Cursor::new(bytes))),
+        Stdin::File(path) => match cap_std::fs::File::open_ambient(&path, ambient_authority()) {
+            Ok(file) => Box::new(wasi_common::sync::file::File::from_cap_std(file)),
+            Err(source) => return Err(LiveError::Stdin { path, source }),
+        },
+    };
+    Ok(Box::new(OpenFile { inner, view: view.clone() }))
+}
+
+/// An output stream. It has no metadata to be shown differently: a layer less on every write.
+pub fn output(output: Output, inherited: impl FnOnce() -> Box<dyn WasiFile>) -> Box<dyn WasiFile> {
+    match output {
+        Output::Inherit => inherited(),
+        Output::Writer(writer) => Box::new(WritePipe::new(writer)),
+    }
+}
+
+/// A listening socket.
+pub fn listening(socket: std::net::TcpListener) -> Box<dyn WasiFile> {
+    wasi_common::sync::net::Socket::from(cap_std::net::TcpListener::from_std(socket)).into()
+}
+
+/// Opens a directory of the host.
+pub fn open_directory(preopen: &Preopen) -> Result<cap_std::fs::Dir, LiveError> {
+    let Preopen { host, guest } = preopen;
+    cap_std::fs::Dir::open_ambient_dir(host, ambient_authority())
+        .map_err(|source| LiveError::Directory { host: host.clone(), guest: guest.clone(), source })
 }
 
 /// The process's standard input, unbuffered: a buffer of ours would hide from `poll_oneoff` what was

@@ -75,12 +75,13 @@ impl View {
 pub struct Directory {
     inner: Box<dyn WasiDir>,
     view: View,
-    listing: Mutex<Arc<[ReaddirEntity]>>,
+    /// What was listed last, if anything.
+    listing: Mutex<Option<Arc<[ReaddirEntity]>>>,
 }
 
 impl Directory {
     pub fn new(inner: Box<dyn WasiDir>, view: View) -> Directory {
-        Directory { inner, view, listing: Mutex::new(Arc::from([])) }
+        Directory { inner, view, listing: Mutex::new(None) }
     }
 
     async fn list(&self) -> Result<Arc<[ReaddirEntity]>, Error> {
@@ -97,6 +98,28 @@ impl Directory {
             }
         }
         Ok(Arc::from(entities))
+    }
+
+    /// The metadata of a file as the host has it.
+    pub async fn host_filestat(&self, path: &str, follow: bool) -> Result<Filestat, Error> {
+        self.inner.get_path_filestat(path, follow).await
+    }
+
+    /// Opens a file that is there, as it is.
+    pub async fn reopen(
+        &self,
+        path: &str,
+        follow: bool,
+        read: bool,
+        write: bool,
+        fdflags: FdFlags,
+    ) -> Result<Box<dyn WasiFile>, Error> {
+        match self.open_file(follow, path, OFlags::empty(), read, write, fdflags).await? {
+            OpenResult::File(file) => Ok(file),
+            OpenResult::Dir(_) => {
+                Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into())
+            }
+        }
     }
 
     /// What is about to lose a name, if that may be its last one.
@@ -154,12 +177,17 @@ impl WasiDir for Directory {
 
     async fn readdir(&self, cursor: ReaddirCursor) -> Result<Entities, Error> {
         let start = usize::try_from(u64::from(cursor)).unwrap_or(usize::MAX);
-        let fresh = if start == 0 { Some(self.list().await?) } else { None };
-        let mut kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fresh) = fresh {
-            *kept = fresh;
-        }
-        let listing = Arc::clone(&kept);
+        let kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listing = match kept.filter(|_| start > 0) {
+            Some(kept) => kept,
+            // A resumed guest may be in the middle of a listing that was taken before.
+            None => {
+                let fresh = self.list().await?;
+                let mut kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+                *kept = Some(Arc::clone(&fresh));
+                fresh
+            }
+        };
         Ok(Box::new((start..listing.len()).map(move |i| Ok(listing[i].clone()))))
     }
 

@@ -1,6 +1,6 @@
 //! The world of `--deterministic`: time, randomness and file metadata that are the same on every run.
 //!
-//! - Clocks start at [`EPOCH_NS`] (real time) and 0 (monotonic) and advance by [`STEP_NS`] with every
+//! - Clocks start in 2020 (real time) and at 0 (monotonic) and advance by [`STEP_NS`] with every
 //!   reading, and by its timeout with every sleep, which takes no real time.
 //! - Randomness is BLAKE3's extendable output for a fixed key.
 //! - Inode numbers count up in the order in which files are first seen; devices and times are 0, as are
@@ -8,6 +8,7 @@
 //! - Descriptors are always ready: a read then waits by itself.
 
 use super::{Answer, reply, wait};
+use crate::virtual_clock::{STEP_NS, VirtualClock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasi_common::WasiCtx;
@@ -15,30 +16,25 @@ use wasi_common::file::{FileType, Filestat};
 use wasi_common::snapshots::preview_1::types;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::GuestMemory;
-use wrr_trace::{Errno, PollEvent, Reply};
-
-/// 2020-01-01T00:00:00Z in nanoseconds since 1970.
-const EPOCH_NS: u64 = 1_577_836_800_000_000_000;
-/// How far every reading of a clock advances it.
-const STEP_NS: u64 = 1_000;
-
-const REALTIME: u32 = 0;
-const MONOTONIC: u32 = 1;
+use wrr_trace::{Errno, PollEvent, Reply, WorldState};
 
 /// Virtual time and randomness, and the numbers of the files seen.
 pub struct VirtualWorld {
-    elapsed_ns: u64,
+    clock: VirtualClock,
     random: blake3::OutputReader,
     inodes: Inodes,
 }
 
 impl VirtualWorld {
-    pub fn new() -> VirtualWorld {
+    /// Goes on from a state; from the default, if the world is new.
+    pub fn new(state: WorldState) -> VirtualWorld {
+        let mut random = blake3::Hasher::new_derive_key("wrr deterministic randomness, version 1")
+            .finalize_xof();
+        random.set_position(state.random_bytes);
         VirtualWorld {
-            elapsed_ns: 0,
-            random: blake3::Hasher::new_derive_key("wrr deterministic randomness, version 1")
-                .finalize_xof(),
-            inodes: Inodes::default(),
+            clock: VirtualClock { elapsed_ns: state.elapsed_ns },
+            random,
+            inodes: Inodes::after(state.inode_last),
         }
     }
 
@@ -47,23 +43,16 @@ impl VirtualWorld {
     }
 
     pub fn resolution(&self, clock: u32) -> Answer {
-        match clock {
-            REALTIME | MONOTONIC => Ok(reply(Reply::Wide(STEP_NS))),
-            _ => Err(types::Errno::Badf.into()),
+        match self.clock.now(clock) {
+            Some(_) => Ok(reply(Reply::Wide(STEP_NS))),
+            None => Err(types::Errno::Badf.into()),
         }
     }
 
     pub fn time(&mut self, clock: u32) -> Answer {
-        self.elapsed_ns = self.elapsed_ns.saturating_add(STEP_NS);
-        self.now(clock).map(|now| reply(Reply::Wide(now)))
-    }
-
-    fn now(&self, clock: u32) -> Result<u64, types::Error> {
-        match clock {
-            REALTIME => Ok(EPOCH_NS.saturating_add(self.elapsed_ns)),
-            MONOTONIC => Ok(self.elapsed_ns),
-            _ => Err(types::Errno::Badf.into()),
-        }
+        self.clock.advance(STEP_NS);
+        let now = self.clock.now(clock).ok_or(types::Errno::Badf)?;
+        Ok(reply(Reply::Wide(now)))
     }
 
     pub fn random(&mut self, buffer: &mut [u8]) {
@@ -83,9 +72,7 @@ impl VirtualWorld {
             let (userdata, kind) = (word(0), sub[8]);
             match kind {
                 0 => {
-                    let now = self.now(half(16)).map_err(|_| types::Errno::Inval)?;
-                    let absolute = sub[40] & 1 == 1;
-                    let left = if absolute { word(24).saturating_sub(now) } else { word(24) };
+                    let left = self.clock.left_ns(sub).ok_or(types::Errno::Inval)?;
                     deadlines.push((left, userdata));
                 }
                 1 | 2 => {
@@ -105,7 +92,7 @@ impl VirtualWorld {
         }
         if ready.is_empty() {
             let wait_ns = deadlines.iter().map(|(left, _)| *left).min().unwrap_or(0);
-            self.elapsed_ns = self.elapsed_ns.saturating_add(wait_ns);
+            self.clock.advance(wait_ns);
             for (left, userdata) in deadlines {
                 if left <= wait_ns {
                     let errno = Errno::success;
@@ -130,12 +117,23 @@ struct Numbers {
 }
 
 impl Inodes {
+    /// Numbers that come after this one.
+    fn after(last: u64) -> Inodes {
+        Inodes(Arc::new(Mutex::new(Numbers { known: HashMap::new(), last })))
+    }
+
+    /// A file of the host that has its number already.
+    pub fn remember(&self, device: u64, inode: u64, number: u64) {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.known.insert((device, inode), number);
+    }
+
     /// The number of a file of the host.
     pub fn number(&self, device: u64, inode: u64) -> u64 {
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Numbers { known, last } = &mut *numbers;
         *known.entry((device, inode)).or_insert_with(|| {
-            *last += 1;
+            *last = last.saturating_add(1);
             *last
         })
     }

@@ -1,0 +1,240 @@
+//! Takes checkpoints of a recording while it is being made: replays it on a thread of its own, a little behind, so
+//! that the recorded guest never waits for a checkpoint.
+//!
+//! Invariant: what the follower does cannot be seen in the recorded run. If it fails, there are fewer checkpoints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use wrr_engine::{
+    Beat, Entry, Guest, Heart, Images, Program, Reached, TrackerKind, Until, Variant,
+};
+use wrr_trace::{
+    CancelHandle, CheckpointSink, EventIndex, Follow, HostState, Tick, TraceError, TraceWriter,
+};
+use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput};
+
+/// How often a computing guest is looked at.
+const BEAT: Duration = Duration::from_millis(20);
+/// A follower begins this late: most runs are over by then.
+const DELAY: Duration = Duration::from_millis(200);
+
+/// When checkpoints are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spacing {
+    /// By the clock.
+    Every(Duration),
+    /// Whenever so many ticks have passed: the same in every recording of a run.
+    Ticks(u64),
+}
+
+/// How checkpoints are taken while recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoints {
+    /// When.
+    pub spacing: Spacing,
+    /// How written pages are found, if not in the best way there is.
+    pub tracker: Option<TrackerKind>,
+}
+
+/// Ticks that take about as long as [`BEAT`], found by measuring.
+pub(crate) struct Pace {
+    last: Instant,
+    ticks: u64,
+}
+
+impl Pace {
+    pub fn new() -> Pace {
+        Pace { last: Instant::now(), ticks: 100_000 }
+    }
+
+    /// How many ticks until the next beat.
+    pub fn next(&mut self, now: Instant) -> u64 {
+        let took = now.duration_since(self.last).as_nanos().max(1) as f64;
+        self.last = now;
+        let factor = (BEAT.as_nanos() as f64 / took).clamp(0.1, 4.0);
+        self.ticks = (self.ticks as f64 * factor).clamp(1_000.0, 1e10) as u64;
+        self.ticks
+    }
+}
+
+/// Notes the time of ticks, for conversions between the two.
+pub(crate) struct Stamper(Pace);
+
+impl Stamper {
+    pub fn new() -> Stamper {
+        Stamper(Pace::new())
+    }
+}
+
+impl Heart for Stamper {
+    fn beat(&mut self, host: &mut Host, tick: Tick) -> Beat {
+        host.stamp(tick);
+        Beat::After(self.0.next(Instant::now()))
+    }
+}
+
+struct FollowerHeart {
+    pace: Pace,
+    due: Option<Instant>,
+    every: Duration,
+    stop: Arc<AtomicBool>,
+}
+
+impl Heart for FollowerHeart {
+    fn beat(&mut self, _host: &mut Host, _tick: Tick) -> Beat {
+        let now = Instant::now();
+        if self.stop.load(Ordering::Relaxed) {
+            return Beat::Stop;
+        }
+        if let Some(due) = &mut self.due
+            && now >= *due
+        {
+            *due = now + self.every;
+            return Beat::Stop;
+        }
+        Beat::After(self.pace.next(now))
+    }
+}
+
+/// A follower at work.
+pub(crate) struct Follower {
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    cancel: CancelHandle,
+    complete: bool,
+}
+
+/// What a follower replays, and from where.
+pub(crate) struct Followed {
+    pub program: Program,
+    pub entry: Entry,
+    pub state: HostState,
+    pub event: EventIndex,
+    /// A guest in that state; a new one is made if there is none.
+    pub guest: Option<(wrr_trace::Checkpoint, Vec<Vec<u8>>)>,
+    pub images: Images,
+}
+
+impl Follower {
+    /// Follows what `writer` records.
+    pub fn start(
+        writer: &TraceWriter,
+        followed: Followed,
+        checkpoints: Checkpoints,
+    ) -> Result<Option<Follower>, TraceError> {
+        let follow = match writer.follow() {
+            Ok(follow) => follow,
+            Err(error) => {
+                // A trace that goes into a pipe cannot be read back.
+                tracing::warn!("no checkpoints are taken: {error}");
+                return Ok(None);
+            }
+        };
+        let sink = writer.checkpoint_sink();
+        let cancel = follow.cancel_handle();
+        let stop = Arc::new(AtomicBool::new(false));
+        let complete = matches!(checkpoints.spacing, Spacing::Ticks(_));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("wrr follower".to_owned()).spawn(move || {
+            if !complete {
+                let begin = Instant::now() + DELAY;
+                while Instant::now() < begin {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            if let Err(why) = run(follow, &sink, followed, checkpoints.spacing, &stopped) {
+                tracing::debug!("no more checkpoints are taken: {why}");
+            }
+        });
+        match thread {
+            Ok(thread) => Ok(Some(Follower { thread: Some(thread), stop, cancel, complete })),
+            Err(error) => {
+                tracing::warn!("no checkpoints are taken: no thread for them: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The recorded guest has ended by itself or not. Waits for the follower only if the recording must have all its checkpoints.
+    pub fn finish(mut self, ended_by_itself: bool) {
+        if !(self.complete && ended_by_itself) {
+            self.stop.store(true, Ordering::Relaxed);
+            self.cancel.cancel();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the thread that takes checkpoints failed; some are missing");
+        }
+    }
+}
+
+fn run(
+    follow: Follow,
+    sink: &CheckpointSink,
+    followed: Followed,
+    spacing: Spacing,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), String> {
+    let Followed { program, entry, state, event, guest: start, images } = followed;
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let skipped = follow.skip_while(move |e| e.as_ref().is_ok_and(|e| e.index < event));
+    let feed = Feed {
+        events: Box::new(skipped),
+        next: event,
+        state,
+        ending: None,
+        ending_tick: None,
+        look_ahead: LookAhead::No,
+    };
+    let replay = Replay::at(feed, ReplayOutput::discard()).map_err(|e| text(&e))?;
+    let host = Host::at(replay, event);
+    let mut guest =
+        Guest::new(&program, Variant::Run, &entry, host).map_err(|e| text(&e))?;
+    if let Some((checkpoint, contents)) = start {
+        let fill = |memories: Vec<&mut [u8]>| {
+            for (memory, content) in memories.into_iter().zip(contents) {
+                memory.copy_from_slice(&content);
+            }
+            Ok::<(), wrr_engine::Refusal>(())
+        };
+        guest.restore(&checkpoint, fill).map_err(|e| text(&e))?;
+    }
+    guest.track(images);
+    let mut next_tick = None;
+    match spacing {
+        Spacing::Every(every) => guest.set_heart(Some(Box::new(FollowerHeart {
+            pace: Pace::new(),
+            due: Some(Instant::now() + every),
+            every,
+            stop: Arc::clone(stop),
+        }))),
+        Spacing::Ticks(ticks) => {
+            next_tick = Some((guest.tick().0 / ticks + 1) * ticks);
+            guest.set_heart(Some(Box::new(FollowerHeart {
+                pace: Pace::new(),
+                due: None,
+                every: Duration::MAX,
+                stop: Arc::clone(stop),
+            })));
+        }
+    }
+    loop {
+        let until = next_tick.map_or(Until::End, |tick| Until::Tick(Tick(tick)));
+        let reached =
+            program.on_guest_stack(|| guest.go(until)).and_then(|r| r).map_err(|e| text(&e))?;
+        if stop.load(Ordering::Relaxed) || matches!(reached, Reached::Ended(_)) {
+            return Ok(());
+        }
+        let checkpoint = guest.snapshot().map_err(|e| text(&e))?;
+        if let (Some(next), Spacing::Ticks(ticks)) = (&mut next_tick, spacing) {
+            *next = (checkpoint.tick.0 / ticks + 1) * ticks;
+        }
+        sink.put(guest.take_new_pages(), checkpoint).map_err(|e| text(&e))?;
+    }
+}
