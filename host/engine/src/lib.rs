@@ -18,6 +18,8 @@ mod pieces;
 mod preview1;
 mod program;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Refusal, module_bytes};
 pub use cache::CodeCache;

@@ -165,7 +165,7 @@ impl Program {
     }
 
     /// What can be captured in a variant.
-    fn capturable(&self, variant: Variant) -> Result<&Capturable, Refusal> {
+    pub(crate) fn capturable(&self, variant: Variant) -> Result<&Capturable, Refusal> {
         let compiled = self.compile(variant, &())?;
         if let Some(known) = compiled.parsed_capturable.get() {
             return Ok(known);
@@ -320,6 +320,8 @@ fn config(stack_bytes: usize) -> wasmtime::Config {
         .wasm_exceptions(true)
         .wasm_branch_hinting(true)
         .with_host_memory(Arc::new(Mappings))
+        // Only for memories of its own.
+        .memory_init_cow(false)
         // Nothing here is asynchronous, but wasmtime compares the two.
         .async_stack_size(stack_bytes)
         .max_wasm_stack(stack_bytes);

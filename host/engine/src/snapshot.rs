@@ -273,7 +273,7 @@ impl Guest {
 
     // --- values ---
 
-    fn datum(&mut self, value: Val) -> Result<Datum, Refusal> {
+    pub(crate) fn datum(&mut self, value: Val) -> Result<Datum, Refusal> {
         Ok(match value {
             Val::I32(v) => Datum::I32(v),
             Val::I64(v) => Datum::I64(v),

@@ -1,0 +1,19 @@
+//! Tests of the transform and of stopping, on the real engine.
+//!
+//! What all of them rest on is in `run`: a sequence of calls of a guest's exports, which can be stopped, saved, restored
+//! and finished; and `check`, which holds the properties of stopping against a program.
+
+mod generated;
+mod generator;
+mod run;
+
+/// The seeds of a random test: so many in `make test`, fifty times as many with `WRR_TEST_FULL=1`, a range
+/// `FROM..TO` with `WRR_TEST_SEEDS`.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    if let Ok(range) = std::env::var("WRR_TEST_SEEDS") {
+        let (from, to) = range.split_once("..").expect("WRR_TEST_SEEDS is FROM..TO");
+        return from.parse().expect("a number")..to.parse().expect("a number");
+    }
+    let full = std::env::var_os("WRR_TEST_FULL").is_some();
+    0..if full { usual * 50 } else { usual }
+}

@@ -1,0 +1,303 @@
+//! A sequence of calls of a guest's exports that can be interrupted anywhere.
+
+use crate::ending::How;
+use crate::guest::{Guest, Reached, Until};
+use crate::program::{Program, Purpose};
+use crate::{Entry, Refusal};
+use std::collections::BTreeSet;
+use wasmtime::Val;
+use wrr_trace::{
+    Call, Checkpoint, Errno, EventIndex, Function, HostState, Limits, ModuleId, Outcome, Pause,
+    Reply, Tick,
+};
+use wrr_transform::Variant;
+use wrr_wasi::{Host, Source, Stop};
+
+/// A host whose answers depend on nothing but the number of the event.
+pub struct Fake {
+    events: u64,
+}
+
+impl Fake {
+    /// A host that has answered so many calls.
+    pub fn at(events: EventIndex) -> Host {
+        Host::at(Fake { events: events.0 }, events)
+    }
+}
+
+impl Source for Fake {
+    fn outcome(
+        &mut self,
+        _tick: Tick,
+        call: &Call,
+        refused: Option<Errno>,
+        _memory: &mut [u8],
+    ) -> Result<Outcome, Stop> {
+        self.events += 1;
+        let number = self.events.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if let Some(errno) = refused {
+            return Ok(Outcome::failed(errno));
+        }
+        Ok(match call.function {
+            Function::RandomGet => {
+                let len = call.args[1] as usize;
+                let data = number.to_le_bytes().iter().cycle().take(len).copied().collect();
+                Outcome { data, ..Outcome::default() }
+            }
+            Function::ClockTimeGet => {
+                Outcome { reply: Reply::Wide(number >> 8), ..Outcome::default() }
+            }
+            Function::SchedYield => {
+                let errno = Errno::from_number((number >> 60) as u16);
+                Outcome::failed(errno.unwrap_or(Errno::success))
+            }
+            _ => Outcome::default(),
+        })
+    }
+
+    fn state(&self) -> HostState {
+        HostState::default()
+    }
+}
+
+/// One call of an export.
+pub type Invocation = (String, Vec<Val>);
+
+/// Everything about a stopped run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved {
+    pub checkpoint: Checkpoint,
+    pub memories: Vec<Vec<u8>>,
+    call: usize,
+    log: Vec<String>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcomes {
+    /// What each call gave, and at which tick.
+    pub log: Vec<String>,
+    pub tick: u64,
+    pub events: u64,
+    pub hash: [u8; 32],
+}
+
+pub struct Run<'a> {
+    pub guest: Guest,
+    program: &'a Program,
+    calls: &'a [Invocation],
+    call: usize,
+    log: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(program: &'a Program, variant: Variant, calls: &'a [Invocation]) -> Run<'a> {
+        Run::with_host(program, variant, calls, Fake::at(EventIndex(0)))
+    }
+
+    fn with_host(
+        program: &'a Program,
+        variant: Variant,
+        calls: &'a [Invocation],
+        host: Host,
+    ) -> Run<'a> {
+        let (name, args) = &calls[0];
+        let entry = Entry::Export { name: name.clone(), args: Vec::new() };
+        let guest = Guest::with_args(program, variant, &entry, args.clone(), host);
+        Run { guest: guest.unwrap(), program, calls, call: 0, log: Vec::new() }
+    }
+
+    /// A new guest in a saved state.
+    pub fn restored(
+        program: &'a Program,
+        variant: Variant,
+        calls: &'a [Invocation],
+        saved: &Saved,
+    ) -> Run<'a> {
+        let mut run = Run::with_host(program, variant, calls, Fake::at(saved.checkpoint.event));
+        if saved.call > 0 {
+            let (name, args) = &calls[saved.call];
+            run.guest.call_next(name, args.clone());
+        }
+        (run.call, run.log) = (saved.call, saved.log.clone());
+        run.guest
+            .restore::<Refusal>(&saved.checkpoint, |memories| {
+                for (memory, bytes) in memories.into_iter().zip(&saved.memories) {
+                    memory.copy_from_slice(bytes);
+                }
+                Ok(())
+            })
+            .unwrap();
+        run
+    }
+
+    /// Runs on. Whether it was stopped; otherwise all calls have been made.
+    pub fn go(&mut self, until: Until) -> bool {
+        loop {
+            match self.guest.go(until).unwrap() {
+                Reached::Stopped => return true,
+                Reached::Ended(ended) => {
+                    let what = match ended.how {
+                        How::Ended(wrr_trace::Ending::Returned { .. }) => {
+                            let results = std::mem::take(&mut self.guest.results);
+                            let data = results.into_iter().map(|v| self.guest.datum(v));
+                            // A reference that only the host can have made has no identity here.
+                            format!("{:?}", data.map(Result::ok).collect::<Vec<_>>())
+                        }
+                        other => format!("{other:?}"),
+                    };
+                    self.log.push(format!("{what} at {}", ended.tick.0));
+                    self.call += 1;
+                    let Some((name, args)) = self.calls.get(self.call) else { return false };
+                    self.guest.call_next(name, args.clone());
+                }
+            }
+        }
+    }
+
+    pub fn save(&mut self) -> Saved {
+        let checkpoint = self.guest.state().unwrap();
+        let count = checkpoint.memories.len() as u32;
+        let memories =
+            (0..count).map(|index| self.guest.memory_bytes(index).unwrap().to_vec()).collect();
+        Saved { checkpoint, memories, call: self.call, log: self.log.clone() }
+    }
+
+    pub fn finish(mut self) -> Outcomes {
+        let stopped = self.go(Until::End);
+        assert!(!stopped);
+        self.outcomes()
+    }
+
+    pub fn outcomes(mut self) -> Outcomes {
+        Outcomes {
+            tick: self.guest.tick().0,
+            events: self.guest.events().0,
+            hash: self.guest.state_hash().unwrap(),
+            log: self.log,
+        }
+    }
+
+    fn again(self, variant: Variant, saved: &Saved) -> Run<'a> {
+        Run::restored(self.program, variant, self.calls, saved)
+    }
+}
+
+/// Loads a module in either form.
+pub fn load(module: &[u8], stack_bytes: u64) -> Result<Program, Refusal> {
+    let bytes = crate::module_bytes(module.to_vec())?;
+    let limits = Limits { stack_bytes, ..Limits::default() };
+    let id = ModuleId::of(&bytes);
+    Program::load(bytes.into(), id, &limits, None, (Purpose::Live, Variant::Inspect), &())
+}
+
+/// How much was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub ticks: u64,
+    pub events: u64,
+    pub stops: u64,
+    pub frames: u64,
+}
+
+impl std::ops::AddAssign for Checked {
+    fn add_assign(&mut self, more: Checked) {
+        self.ticks += more.ticks;
+        self.events += more.events;
+        self.stops += more.stops;
+        self.frames += more.frames;
+    }
+}
+
+/// Holds all properties of stopping against a program.
+///
+/// Stops at every tick and event, or at `stops_max` of each that are spread evenly.
+pub fn check(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked {
+    program.on_guest_stack(|| check_here(program, calls, stops_max)).unwrap()
+}
+
+fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked {
+    let whole = Run::new(program, Variant::Inspect, calls).finish();
+    let other = Run::new(program, Variant::Run, calls).finish();
+    assert_eq!(whole, other, "the variants differ without any stop");
+    let mut checked = Checked { ticks: whole.tick, events: whole.events, ..Checked::default() };
+    let spread = |count: u64| -> BTreeSet<u64> {
+        (0..count.min(stops_max)).map(|n| n * count / count.min(stops_max)).collect()
+    };
+
+    // One guest that is stopped again and again.
+    let mut chain = Run::new(program, Variant::Inspect, calls);
+    for tick in spread(whole.tick).into_iter().map(|tick| tick + 1) {
+        assert!(chain.go(Until::Tick(Tick(tick))), "it ended before tick {tick}");
+        assert_eq!(chain.guest.tick(), Tick(tick));
+        let saved = chain.save();
+        checked.stops += 1;
+        checked.frames += saved.checkpoint.frames.len() as u64;
+        let context = format!("at tick {tick}, {:?}", saved.checkpoint.frames);
+        let mut direct = Run::new(program, Variant::Inspect, calls);
+        assert!(direct.go(Until::Tick(Tick(tick))));
+        assert_eq!(direct.save(), saved, "another way leads to another state {context}");
+        assert_eq!(direct.finish(), whole, "after a stop it goes on differently {context}");
+        check_restored(program, calls, &saved, &whole, &context);
+    }
+    assert_eq!(chain.finish(), whole, "a chain of stops changes what it does");
+
+    // Stops in the other variant are where it can stop.
+    let mut chain = Run::new(program, Variant::Run, calls);
+    for tick in spread(whole.tick).into_iter().map(|tick| tick + 1) {
+        if chain.guest.tick() >= Tick(tick) {
+            continue;
+        }
+        if !chain.go(Until::Tick(Tick(tick))) {
+            break;
+        }
+        let saved = chain.save();
+        checked.stops += 1;
+        let context = format!("in the run variant at {tick}, {:?}", saved.checkpoint.frames);
+        check_restored(program, calls, &saved, &whole, &context);
+    }
+    if chain.call < calls.len() {
+        assert_eq!(chain.finish(), whole, "a chain of stops of the run variant changes what it does");
+    }
+
+    for variant in [Variant::Run, Variant::Inspect] {
+        let mut chain = Run::new(program, variant, calls);
+        for event in spread(whole.events) {
+            assert!(chain.go(Until::Event(EventIndex(event))), "it ended before event {event}");
+            assert_eq!(chain.guest.events(), EventIndex(event));
+            assert!(matches!(chain.guest.pause, Pause::Call { .. }));
+            let saved = chain.save();
+            checked.stops += 1;
+            let context = format!("in {variant:?} at event {event}, {:?}", saved.checkpoint.frames);
+            check_restored(program, calls, &saved, &whole, &context);
+        }
+        assert_eq!(chain.finish(), whole, "a chain of stops in {variant:?} changes what it does");
+    }
+    checked
+}
+
+/// A saved state goes on in a new guest, in both variants, as if nothing had happened.
+fn check_restored(
+    program: &Program,
+    calls: &[Invocation],
+    saved: &Saved,
+    whole: &Outcomes,
+    context: &str,
+) {
+    for variant in [Variant::Inspect, Variant::Run] {
+        let mut run = Run::restored(program, variant, calls, saved);
+        assert_eq!(run.save(), *saved, "restored in {variant:?} {context}");
+        // Where one variant stops the other one may be unable to.
+        let innermost = saved.checkpoint.frames.last();
+        let capturable = program.capturable(variant).unwrap();
+        if innermost.is_none_or(|frame| capturable.contains(frame.function)) {
+            run.guest.capture_again().unwrap_or_else(|e| panic!("{e} in {variant:?} {context}"));
+            assert_eq!(run.save(), *saved, "captured again in {variant:?} {context}");
+        }
+        let other = run.save();
+        assert_eq!(run.finish(), *whole, "restored in {variant:?} {context}");
+        // What was captured by continuations is as good.
+        let run = Run::restored(program, variant, calls, saved);
+        assert_eq!(run.again(variant, &other).finish(), *whole, "restored twice {context}");
+    }
+}
