@@ -253,9 +253,9 @@ fn forged_outcomes(folder: &Path, random: Outcome, read: Outcome) -> Result<u64,
         (call(Function::FdRead, &[0, 16, 1, 32], buffers), read),
         (call(Function::ProcExit, &[7], Input::None), Outcome::default()),
     ] {
-        writer.append(Tick(0), &call, &outcome).unwrap();
+        writer.append(Tick(1), &call, &outcome).unwrap();
     }
-    assert!(writer.finish(Ending::Exited { code: 7 }).1.is_none());
+    assert!(writer.finish(Ending::Exited { code: 7 }, Tick(1)).1.is_none());
     Trace::open(&path).unwrap().replay(ReplayOutput::discard()).map(|r| r.events)
 }
 
@@ -296,9 +296,9 @@ fn a_divergence_names_the_event_and_both_sides() {
         input: Input::None,
     };
     let outcome = Outcome { data: vec![1; 4], reply: Reply::Nothing, ..Outcome::default() };
-    writer.append(Tick(0), &call(4), &outcome).unwrap();
-    writer.append(Tick(0), &call(5), &outcome).unwrap();
-    assert!(writer.finish(Ending::Exited { code: 7 }).1.is_none());
+    writer.append(Tick(1), &call(4), &outcome).unwrap();
+    writer.append(Tick(1), &call(5), &outcome).unwrap();
+    assert!(writer.finish(Ending::Exited { code: 7 }, Tick(1)).1.is_none());
     let output = finish(wrr(folder.path()).args(["replay", "other.wrr"]), b"");
     expect_code(&output, 1);
     let expected = "error: the replay diverges at event #1\n  \

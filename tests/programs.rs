@@ -21,6 +21,7 @@ fn main() {
         };
         add("runs_as_it_says", runs_as_it_says);
         add("replays_without_its_world", replays_without_its_world);
+        add("seeks_and_resumes", seeks_and_resumes);
         if !guest.nondeterministic {
             add(
                 "deterministic_recordings_are_the_same_file",
@@ -105,6 +106,64 @@ fn deterministic_recordings_are_the_same_file(guest: &Guest) {
         std::fs::read(folder.path().join("t.wrr")).unwrap()
     });
     assert!(traces[0] == traces[1], "{} and {} bytes", traces[0].len(), traces[1].len());
+}
+
+/// Every so often a checkpoint; then the state at many moments, by way of the checkpoints and from the start; the output
+/// in two parts; and the run resumed live, which in its deterministic world does the same.
+fn seeks_and_resumes(guest: &Guest) {
+    let folder = scratch();
+    let mode: &[&str] = if guest.nondeterministic { &[] } else { &["--deterministic"] };
+    let record = |every: &str, trace: &str| {
+        let options = ["record", "--checkpoint-every", every, "-o", trace];
+        let output = run_guest(&[&options[..], mode].concat(), guest, folder.path());
+        check(guest, &output);
+        output
+    };
+    record("off", "off.wrr");
+    let end = TraceReader::open(&folder.path().join("off.wrr")).unwrap().end_tick().unwrap().0;
+    let recorded = record(&format!("{}ticks", end / 6 + 1), "t.wrr");
+    let said = |arguments: &[&str], code: i32| {
+        let output = finish(wrr(folder.path()).args(arguments), b"");
+        expect_code(&output, code);
+        output
+    };
+    said(&["verify", "t.wrr"], 0);
+    let reader = TraceReader::open(&folder.path().join("t.wrr")).unwrap();
+    let events = reader.events().unwrap().count() as u64;
+    let end = reader.end_tick().unwrap().0;
+    let mut moments = vec!["start".to_owned(), "end".to_owned(), "50%".to_owned()];
+    moments.extend((0..3).map(|i| spread(i, end).to_string()));
+    moments.extend((0..2).filter(|_| events > 0).map(|i| format!("#{}", spread(i, events - 1))));
+    for moment in &moments {
+        let state = |options: &[&str]| -> serde_json::Value {
+            let arguments = [&["replay", "t.wrr", "--goto", moment, "--json"], options].concat();
+            serde_json::from_slice(&said(&arguments, 0).stdout).unwrap()
+        };
+        let (mut near, mut far) = (state(&[]), state(&["--no-checkpoints"]));
+        for state in [&mut near, &mut far] {
+            state.as_object_mut().unwrap().remove("seek");
+        }
+        assert_eq!(near, far, "{moment}");
+    }
+    let middle = spread(1, end).to_string();
+    let first = said(&["replay", "t.wrr", "--until", &middle], 0);
+    let second = said(&["replay", "t.wrr", "--from", &middle], guest.expected_code());
+    let both = [text(&first.stdout), text(&second.stdout)].concat();
+    assert_eq!(both, text(&recorded.stdout));
+    // With files of its own a resumed guest would find what it left behind itself.
+    if !guest.nondeterministic && guest.dir.is_none() && guest.stdin.is_empty() {
+        let resume = ["resume", "t.wrr", "--at", &middle, "-o", "resumed.wrr"];
+        let resumed = said(&resume, guest.expected_code());
+        assert_eq!(text(&resumed.stdout), text(&second.stdout));
+        said(&["verify", "resumed.wrr"], 0);
+        let again = said(&["replay", "resumed.wrr"], guest.expected_code());
+        assert_eq!(text(&again.stdout), text(&recorded.stdout));
+    }
+}
+
+/// Numbers up to `most` that look random and are the same every time.
+fn spread(i: u64, most: u64) -> u64 {
+    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (most + 1)
 }
 
 fn is_refused_with_a_reason(guest: &Guest) {

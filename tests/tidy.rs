@@ -49,8 +49,13 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 /// From the lowest layer up.
-const LAYERS: &[&[&str]] =
-    &[&["wrr-trace"], &["wrr-wasi"], &["wrr-engine"], &["wrr"], &["wrr-cli"]];
+const LAYERS: &[&[&str]] = &[
+    &["wrr-trace", "wrr-pages", "wrr-transform"],
+    &["wrr-wasi", "wrr-timeline"],
+    &["wrr-engine"],
+    &["wrr"],
+    &["wrr-cli"],
+];
 
 fn layer(package: &str) -> Option<usize> {
     LAYERS.iter().position(|names| names.contains(&package))

@@ -139,9 +139,9 @@ pub struct ResumeArgs {
 
 #[derive(Args)]
 pub struct CheckpointArgs {
-    /// How often to take a checkpoint (500ms, 2s), or off. With --deterministic the time is counted in ticks,
-    /// 100 million a second
-    #[arg(long, value_name = "TIME|off", value_parser = every)]
+    /// How often to take a checkpoint: a time (500ms, 2s), so many ticks (1000000ticks), or off [default: 1s; with
+    /// --deterministic 100000000ticks]
+    #[arg(long, value_name = "TIME|TICKS|off", value_parser = every)]
     pub checkpoint_every: Option<Every>,
     /// How written pages are found: compare, userfaultfd, mprotect or write-watch [default: the best that works here]
     #[arg(long, value_name = "NAME", value_parser = tracker)]
@@ -152,6 +152,7 @@ pub struct CheckpointArgs {
 pub enum Every {
     Off,
     Time(Duration),
+    Ticks(u64),
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -186,8 +187,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn every(text: &str) -> Result<Every, String> {
     match text {
         "off" => Ok(Every::Off),
+        text if text.ends_with("ticks") => match text.trim_end_matches("ticks").parse() {
+            Ok(ticks) if ticks > 0 => Ok(Every::Ticks(ticks)),
+            _ => Err("give a number of ticks, like 1000000ticks".to_owned()),
+        },
         text => {
-            duration(text).map(Every::Time).map_err(|e| format!("{e}, or off for no checkpoints"))
+            duration(text).map(Every::Time).map_err(|e| format!("{e}, a number of ticks like 1000000ticks, or off"))
         }
     }
 }

@@ -37,23 +37,24 @@ pub fn checkpoints(
     arguments: &CheckpointArgs,
     deterministic: bool,
 ) -> anyhow::Result<Option<Checkpoints>> {
-    let every = match arguments.checkpoint_every {
+    let by_time = |time: Duration| match deterministic {
+        true => Spacing::Ticks((time.as_secs_f64() * TICKS_PER_SECOND) as u64),
+        false => Spacing::Every(time),
+    };
+    let spacing = match arguments.checkpoint_every {
         Some(Every::Off) => return Ok(None),
-        Some(Every::Time(time)) => time,
+        Some(Every::Ticks(ticks)) => Spacing::Ticks(ticks),
+        Some(Every::Time(time)) => by_time(time),
         // Checkpoints are taken by a second replay of the run. With one processor that would halve its speed.
         None if !deterministic && processors() < 2 => {
             tracing::debug!("one processor: no checkpoints; `wrr index` adds them later");
             return Ok(None);
         }
-        None => CHECKPOINT_EVERY,
+        None => by_time(CHECKPOINT_EVERY),
     };
     if let Some(kind) = arguments.tracker {
         kind.probe()?;
     }
-    let spacing = match deterministic {
-        true => Spacing::Ticks((every.as_secs_f64() * TICKS_PER_SECOND) as u64),
-        false => Spacing::Every(every),
-    };
     Ok(Some(Checkpoints { spacing, tracker: arguments.tracker }))
 }
 
@@ -72,7 +73,7 @@ pub fn replay(arguments: &ReplayArgs) -> anyhow::Result<i32> {
     if let Some(from) = &arguments.from {
         let mut session = trace.seek_roughly(from, options)?;
         return match session.play(ReplayOutput::inherit(), until)? {
-            Played::Stopped => Ok(0),
+            Played::Stopped | Played::Passed => Ok(0),
             Played::Ended(end) => replayed(&trace, Some(end)),
             Played::CutOff => replayed(&trace, None),
         };

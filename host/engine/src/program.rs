@@ -304,7 +304,7 @@ fn check_size(module: &wasmtime::Module, limits: &Limits) -> Result<(), Refusal>
     Ok(())
 }
 
-fn config(stack_bytes: usize) -> wasmtime::Config {
+pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .cranelift_nan_canonicalization(true)

@@ -4,7 +4,7 @@
 //! by what they do nor by their [`state_hash`](Guest::state_hash).
 
 use crate::admit::Refusal;
-use crate::frames::{layout_of, null_like};
+use crate::frames::layout_of;
 use crate::guest::{Guest, export};
 use crate::images::Images;
 use std::collections::HashMap;
@@ -166,8 +166,8 @@ impl Guest {
         self.images.as_mut().map(Images::take_new_pages).unwrap_or_default()
     }
 
-    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, which are
-    /// zero, and puts their pages in; the host must be in the checkpoint's state already.
+    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, in which data
+    /// segments may stand already, and puts their pages in, also those of zeros (see [`holes`](crate::holes)); the host must be in the checkpoint's state already.
     ///
     /// # Errors
     /// The checkpoint does not fit the module, or what `fill` gives.
@@ -253,9 +253,10 @@ impl Guest {
         let more = wanted
             .checked_sub(size)
             .ok_or_else(|| impossible(format!("a table of {wanted} elements starts with {size}")))?;
-        if more > 0 {
-            let null = null_like(&table.ty(&self.store));
-            table.grow(&mut self.store, more, null).map_err(|e| impossible(format!("{e:#}")))?;
+        if let (true, Some((last, _))) = (more > 0, state.elements.last()) {
+            // Not with null: the table's type may have none.
+            let last = self.reference_of(last, &table)?;
+            table.grow(&mut self.store, more, last).map_err(|e| impossible(format!("{e:#}")))?;
         }
         if self.table_state(table)? == *state {
             return Ok(());

@@ -3,7 +3,7 @@
 //!
 //! Invariant: what the follower does cannot be seen in the recorded run. If it fails, there are fewer checkpoints.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,11 +80,40 @@ struct FollowerHeart {
     due: Option<Instant>,
     every: Duration,
     stop: Arc<AtomicBool>,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// When the parts of a checkpoint happened, for `WRR_DEBUG`.
+#[derive(Default)]
+struct Watch {
+    wanted: Option<Instant>,
+    resumed: Option<Instant>,
+    /// Tick, and how long capturing it and collecting its pages took.
+    last: Option<(Tick, Duration, Duration)>,
+}
+
+impl Watch {
+    /// The guest runs again.
+    fn runs(&mut self, now: Instant) {
+        if let (Some(resumed), Some((tick, captured, pages))) =
+            (self.resumed.take(), self.last.take())
+        {
+            tracing::debug!(
+                "checkpoint at tick {}: captured in {:.2} ms, pages in {:.2} ms, went on after {:.2} ms",
+                tick.0,
+                captured.as_secs_f64() * 1e3,
+                pages.as_secs_f64() * 1e3,
+                now.duration_since(resumed).as_secs_f64() * 1e3
+            );
+        }
+    }
 }
 
 impl Heart for FollowerHeart {
     fn beat(&mut self, _host: &mut Host, _tick: Tick) -> Beat {
         let now = Instant::now();
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.runs(now);
         if self.stop.load(Ordering::Relaxed) {
             return Beat::Stop;
         }
@@ -92,11 +121,23 @@ impl Heart for FollowerHeart {
             && now >= *due
         {
             *due = now + self.every;
+            watch.wanted = Some(now);
             return Beat::Stop;
         }
         Beat::After(self.pace.next(now))
     }
 }
+
+/// Lets the recorded guest have the processor if there are not enough: only there a priority belongs to a thread.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    if let Err(why) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!("the follower keeps its priority: {why}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
 
 /// A follower at work.
 pub(crate) struct Follower {
@@ -138,6 +179,7 @@ impl Follower {
         let complete = matches!(checkpoints.spacing, Spacing::Ticks(_));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("wrr follower".to_owned()).spawn(move || {
+            yield_to_others();
             if !complete {
                 let begin = Instant::now() + DELAY;
                 while Instant::now() < begin {
@@ -207,12 +249,14 @@ fn run(
     }
     guest.track(images);
     let mut next_tick = None;
+    let watch = Arc::new(Mutex::new(Watch::default()));
     match spacing {
         Spacing::Every(every) => guest.set_heart(Some(Box::new(FollowerHeart {
             pace: Pace::new(),
             due: Some(Instant::now() + every),
             every,
             stop: Arc::clone(stop),
+            watch: Arc::clone(&watch),
         }))),
         Spacing::Ticks(ticks) => {
             next_tick = Some((guest.tick().0 / ticks + 1) * ticks);
@@ -221,6 +265,7 @@ fn run(
                 due: None,
                 every: Duration::MAX,
                 stop: Arc::clone(stop),
+                watch: Arc::clone(&watch),
             })));
         }
     }
@@ -231,10 +276,16 @@ fn run(
         if stop.load(Ordering::Relaxed) || matches!(reached, Reached::Ended(_)) {
             return Ok(());
         }
+        let stopped = Instant::now();
         let checkpoint = guest.snapshot().map_err(|e| text(&e))?;
         if let (Some(next), Spacing::Ticks(ticks)) = (&mut next_tick, spacing) {
             *next = (checkpoint.tick.0 / ticks + 1) * ticks;
         }
+        let tick = checkpoint.tick;
         sink.put(guest.take_new_pages(), checkpoint).map_err(|e| text(&e))?;
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = watch.wanted.take().unwrap_or(stopped);
+        watch.last = Some((tick, stopped.duration_since(wanted), stopped.elapsed()));
+        watch.resumed = Some(Instant::now());
     }
 }

@@ -5,7 +5,7 @@ use crate::job::{Finished, RecordOptions, Recorded, entry, finish};
 use crate::session::{SeekOptions};
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
-use wrr_engine::{Guest, Images, Program, Reached, Until, Variant};
+use wrr_engine::{Guest, Images, Program, Reached, Until};
 use wrr_trace::{
     Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions,
 };
@@ -38,7 +38,7 @@ impl Trace<'_> {
         };
         // Between the target and the first possible stop behind it the guest asks nothing of the world, so it does not matter
         // that this variant cannot stop at every tick.
-        let session = self.seek_in(Variant::Run, target, SeekOptions::default())?;
+        let session = self.seek_target_roughly(target, SeekOptions::default())?;
         let (program, mut guest) = session.into_guest();
         let refused = |refusal| self.refused(refusal);
         let manifest = self.reader().manifest();

@@ -4,7 +4,7 @@ use crate::job::entry;
 use crate::moment::Last;
 use crate::{End, Error, Moment, Trace};
 use std::time::{Duration, Instant};
-use wrr_engine::{Ended, Guest, How, Program, Purpose, Reached, StackFrame, Until, Variant, holes};
+use wrr_engine::{Ended, Guest, How, Program, Purpose, StackFrame, Until, Variant, holes};
 use wrr_timeline::{Machine, Position, Target, Timeline};
 use wrr_trace::{Checkpoint, EventIndex, HostState, PageId, Pause, Tick};
 use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput, Stop};
@@ -89,7 +89,19 @@ impl<'a> Trace<'a> {
         moment: &Moment,
         options: SeekOptions,
     ) -> Result<Session<'a>, Error> {
-        self.seek_in(Variant::Run, self.target(moment)?, options)
+        self.seek_target_roughly(self.target(moment)?, options)
+    }
+
+    pub(crate) fn seek_target_roughly(
+        &'a self,
+        target: Target,
+        options: SeekOptions,
+    ) -> Result<Session<'a>, Error> {
+        match self.seek_in(Variant::Run, target, options) {
+            // There was no possible stop any more before the end.
+            Err(Error::Moment(_)) => self.seek_in(Variant::Inspect, target, options),
+            sought => sought,
+        }
     }
 
     /// Goes to a target in a variant; to the first possible stop behind it if the variant has none there.
@@ -196,21 +208,15 @@ impl Session<'_> {
         until: Option<Target>,
     ) -> Result<Played, Error> {
         self.guest().host().set_output(output);
-        let until = until.map_or(Until::End, until_of);
-        self.play_until(until)
+        match self.play_on(until)? {
+            Played::Passed => Ok(Played::Stopped),
+            played => Ok(played),
+        }
     }
 
-    pub(crate) fn play_until(&mut self, until: Until) -> Result<Played, Error> {
+    fn play_on(&mut self, until: Option<Target>) -> Result<Played, Error> {
         let guest = self.guest.as_mut().expect("a seek restores before anything else");
-        let reached = self
-            .program
-            .on_guest_stack(|| guest.go(until))
-            .and_then(|reached| reached)
-            .map_err(|refusal| self.trace.refused(refusal))?;
-        match reached {
-            Reached::Stopped => Ok(Played::Stopped),
-            Reached::Ended(ended) => self.trace.replayed_end(guest, ended),
-        }
+        self.trace.play(&self.program, guest, until)
     }
 
     /// Takes the guest out of the recording.
@@ -225,6 +231,8 @@ impl Session<'_> {
 pub enum Played {
     /// The target.
     Stopped,
+    /// The target was passed where the program cannot be stopped, and it ended without asking anything of the world.
+    Passed,
     /// The end of the run.
     Ended(End),
     /// The end of a recording that was cut off.
@@ -357,7 +365,7 @@ impl Machine for Session<'_> {
     }
 
     fn replay_to(&mut self, target: Target) -> Result<bool, Error> {
-        Ok(matches!(self.play_until(until_of(target))?, Played::Stopped))
+        Ok(matches!(self.play_on(Some(target))?, Played::Stopped))
     }
 }
 

@@ -64,21 +64,15 @@ impl<'a> Trace<'a> {
     /// [`Error::Diverged`] at the first difference; [`Error::Trace`] if the trace is damaged;
     /// [`Error::Refused`] if this wrr does not run its module.
     pub fn replay(&self, output: ReplayOutput) -> Result<Replayed, Error> {
-        let program = self.program(Variant::Run)?;
         let replay = Replay::new(&self.reader, output)?;
         if replay.is_over() {
             let ending = self.reader.ending().cloned();
             return Ok(Replayed { end: ending.map(|ending| End { ending, trap: None }), events: 0 });
         }
-        let overflow = self.overflow();
-        let until = overflow.map_or(Until::End, |tick| Until::Tick(Tick(tick.0 + 1)));
-        let played = self.play_from_start(&program, Host::new(replay), until)?;
-        let events = played.1;
-        match played.0 {
-            Played::Ended(end) => Ok(Replayed { end: Some(end), events }),
-            Played::Stopped => Err(Error::Host("the replay stopped before its end".to_owned())),
+        match self.play_from_start(replay, None)? {
+            (Played::Ended(end), events) => Ok(Replayed { end: Some(end), events }),
             // From the last event the call did not return, so it was not counted.
-            Played::CutOff => Ok(Replayed { end: None, events: events + 1 }),
+            (_, events) => Ok(Replayed { end: None, events: events + 1 }),
         }
     }
 
@@ -90,34 +84,57 @@ impl<'a> Trace<'a> {
         }
     }
 
-    fn play_from_start(
+    /// Runs a replaying guest on, to a target or to the recorded end.
+    pub(crate) fn play(
         &self,
         program: &Program,
-        host: Host,
-        until: Until,
+        guest: &mut Guest,
+        until: Option<Target>,
+    ) -> Result<Played, Error> {
+        let overflow = self.overflow();
+        let goal = match (until, overflow) {
+            (Some(target), _) => until_of(target),
+            (None, Some(tick)) => Until::Tick(Tick(tick.0 + 1)),
+            (None, None) => Until::End,
+        };
+        let reached = program.on_guest_stack(|| guest.go(goal)).and_then(|reached| reached);
+        let ended = match reached.map_err(|refusal| self.refused(refusal))? {
+            Reached::Stopped => {
+                return match (until, overflow) {
+                    (None, Some(tick)) => self.overflowed(guest, tick, None),
+                    _ => Ok(Played::Stopped),
+                };
+            }
+            Reached::Ended(ended) => ended,
+        };
+        let by_itself = matches!(ended.how, How::Ended(_));
+        if let Some(Target::Tick(tick)) = until
+            && by_itself
+            && ended.tick >= tick
+        {
+            return Ok(Played::Passed);
+        }
+        let deeper =
+            matches!(ended.how, How::Ended(Ending::Trapped { kind: TrapKind::StackOverflow }));
+        match overflow {
+            Some(tick) if deeper && ended.tick >= tick => {
+                self.overflowed(guest, tick, ended.trap)
+            }
+            _ => self.replayed_end(guest, ended),
+        }
+    }
+
+    fn play_from_start(
+        &self,
+        replay: Replay,
+        until: Option<Target>,
     ) -> Result<(Played, u64), Error> {
+        let program = self.program(Variant::Run)?;
         let manifest = self.reader.manifest();
         let entry = crate::job::entry(manifest.invoke.as_deref(), &manifest.args);
         let refused = |refusal| self.refused(refusal);
-        let mut guest = Guest::new(program, Variant::Run, &entry, host).map_err(refused)?;
-        let reached = program.on_guest_stack(|| guest.go(until));
-        let reached = reached.and_then(|reached| reached).map_err(refused)?;
-        let played = match (reached, self.overflow()) {
-            (Reached::Stopped, Some(tick)) => self.overflowed(&mut guest, tick, None)?,
-            (Reached::Ended(ended), Some(tick)) => {
-                let deeper = matches!(
-                    ended.how,
-                    How::Ended(Ending::Trapped { kind: TrapKind::StackOverflow })
-                );
-                if deeper && ended.tick >= tick {
-                    self.overflowed(&mut guest, tick, ended.trap)?
-                } else {
-                    self.replayed_end(&mut guest, ended)?
-                }
-            }
-            (Reached::Stopped, None) => Played::Stopped,
-            (Reached::Ended(ended), None) => self.replayed_end(&mut guest, ended)?,
-        };
+        let mut guest = Guest::new(&program, Variant::Run, &entry, Host::new(replay)).map_err(refused)?;
+        let played = self.play(&program, &mut guest, until)?;
         Ok((played, guest.events().0))
     }
 
@@ -150,12 +167,11 @@ impl<'a> Trace<'a> {
     /// # Errors
     /// As [`Trace::replay`] and [`Trace::target`].
     pub fn replay_until(&self, target: Target, output: ReplayOutput) -> Result<Replayed, Error> {
-        let program = self.program(Variant::Run)?;
-        let host = Host::new(Replay::new(&self.reader, output)?);
-        let (played, events) = self.play_from_start(&program, host, until_of(target))?;
+        let replay = Replay::new(&self.reader, output)?;
+        let (played, events) = self.play_from_start(replay, Some(target))?;
         let end = match played {
             Played::Ended(end) => Some(end),
-            Played::Stopped | Played::CutOff => None,
+            Played::Stopped | Played::Passed | Played::CutOff => None,
         };
         Ok(Replayed { end, events })
     }

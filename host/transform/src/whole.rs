@@ -22,10 +22,10 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ElementSection, Elements, Encode as _, ExportKind,
+    AbstractHeapType, BlockType, Catch, CodeSection, ConstExpr, ElementSection, Elements, Encode as _, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection,
     Instruction, MemorySection, MemoryType, RawSection, RefType, TableSection, TableType,
-    TypeSection, ValType,
+    TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasmparser::BinaryReader;
 
@@ -242,8 +242,13 @@ impl Module {
         });
         let data = joined(self.section(&self.sections.memories), 1, &memories, 5);
         out.section(&RawSection { id: 5, data: &data });
-        if let Some(range) = &self.sections.tags {
-            out.section(&RawSection { id: 13, data: &self.bytes[range.clone()] });
+        let mut tags = TagSection::new();
+        if helpers.keys().any(|helper| matches!(helper, Helper::Zero(ty) if is_exception(*ty))) {
+            tags.tag(TagType { kind: TagKind::Exception, func_type_idx: poll_type });
+        }
+        if self.sections.tags.is_some() || !tags.is_empty() {
+            let data = joined(self.section(&self.sections.tags), tags.len(), &tags, 13);
+            out.section(&RawSection { id: 13, data: &data });
         }
         out.section(&self.global_section(&kept)?);
         out.section(&self.export_section(&helpers, &kept)?);
@@ -553,18 +558,30 @@ impl Module {
                 HeapType::Concrete(index) => {
                     put(I::RefFunc(first_dummy + dummies.of_type(index)));
                 }
-                HeapType::Abstract { ty: wasm_encoder::AbstractHeapType::Func, .. }
+                HeapType::Abstract { ty: AbstractHeapType::Func, .. }
                     if !self.types.is_empty() =>
                 {
                     put(I::RefFunc(first_dummy + dummies.of_type(0)));
                 }
-                // No host function of preview1 makes such a value, and without one nobody waits for a result of this type.
+                _ if is_exception(ty) => {
+                    put(I::Block(BlockType::Result(ValType::Ref(ty))));
+                    put(I::TryTable(BlockType::Empty, vec![Catch::AllRef { label: 0 }].into()));
+                    put(I::Throw(self.tags.len() as u32));
+                    put(I::End);
+                    put(I::Unreachable);
+                    put(I::End);
+                }
+                // No host function of preview1 makes such a value, so a function of this type never returns.
                 _ => put(I::Unreachable),
             },
         }
         put(I::End);
         body
     }
+}
+
+fn is_exception(ty: RefType) -> bool {
+    matches!(ty.heap_type, HeapType::Abstract { ty: AbstractHeapType::Exn, .. })
 }
 
 /// Functions that exist to be referred to.

@@ -3,9 +3,16 @@
 //! What all of them rest on is in `run`: a sequence of calls of a guest's exports, which can be stopped, saved, restored
 //! and finished; and `check`, which holds the properties of stopping against a program.
 
+mod control;
+mod exceptions;
 mod generated;
 mod generator;
+mod references;
 mod run;
+mod smith;
+mod spec;
+mod state;
+mod wast_values;
 
 /// The seeds of a random test: so many in `make test`, fifty times as many with `WRR_TEST_FULL=1`, a range
 /// `FROM..TO` with `WRR_TEST_SEEDS`.

@@ -301,3 +301,35 @@ fn check_restored(
         assert_eq!(run.again(variant, &other).finish(), *whole, "restored twice {context}");
     }
 }
+
+/// Holds all properties against a module in text form, and gives the results of its calls and how much was checked.
+pub fn everywhere(text: &str, calls: &[(&str, &[Val])]) -> (Vec<String>, Checked) {
+    everywhere_with(text, calls, 1 << 20, 200)
+}
+
+/// As [`everywhere`], with a stack of this size and at most so many stops of each kind.
+pub fn everywhere_with(
+    text: &str,
+    calls: &[(&str, &[Val])],
+    stack_bytes: u64,
+    stops_max: u64,
+) -> (Vec<String>, Checked) {
+    let program = load(text.as_bytes(), stack_bytes).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let calls: Vec<Invocation> =
+        calls.iter().map(|(name, args)| ((*name).to_owned(), args.to_vec())).collect();
+    let checked = check(&program, &calls, stops_max);
+    let whole = program.on_guest_stack(|| Run::new(&program, Variant::Run, &calls).finish());
+    let results = whole.unwrap().log.into_iter();
+    let results = results.map(|line| line.split(" at ").next().unwrap_or_default().to_owned());
+    (results.collect(), checked)
+}
+
+/// What a call logs that returns an i32.
+pub fn i32(value: i32) -> String {
+    format!("{:?}", [Some(wrr_trace::Datum::I32(value))])
+}
+
+/// What a call logs that returns an i64.
+pub fn i64(value: i64) -> String {
+    format!("{:?}", [Some(wrr_trace::Datum::I64(value))])
+}
