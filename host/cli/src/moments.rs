@@ -18,6 +18,8 @@ use wrr::{
     ResumeTo, SeekOptions, Session, Spacing, Stdin, Target, Trace, TrackerKind,
 };
 
+/// How many frames of a stack are shown to people.
+const FRAMES_SHOWN: usize = 100;
 /// How many ticks a deterministic recording takes for a second.
 const TICKS_PER_SECOND: f64 = 1e8;
 /// The usual distance of checkpoints.
@@ -213,13 +215,16 @@ fn state_lines(
     if stack.is_empty() {
         lines.push(("stack", "empty: nothing has run yet".to_owned()));
     }
-    for (i, frame) in stack.iter().enumerate() {
+    for (i, frame) in stack.iter().take(FRAMES_SHOWN).enumerate() {
         let name = match &frame.name {
             Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {}", frame.function),
         };
         let text = format!("{i:>3}: {:#10x}  {name}", frame.offset);
         lines.push((if i == 0 { "stack" } else { "" }, text));
+    }
+    if stack.len() > FRAMES_SHOWN {
+        lines.push(("", format!("… and {} more frames (--json shows all)", stack.len() - FRAMES_SHOWN)));
     }
     let seek = session.seek();
     let from = match seek.checkpoint_tick {

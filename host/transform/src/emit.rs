@@ -88,12 +88,23 @@ pub(crate) trait Checks: Sync {
 #[derive(Debug, Default)]
 pub(crate) struct Code {
     pub bytes: Vec<u8>,
-    /// Offsets in `bytes` with the original's offsets, where the distance between the two changes; ascending.
-    pub map: Vec<(u32, u32)>,
+    /// Offsets in `bytes` with the original's offsets; ascending.
+    pub map: Vec<(u32, u32, Origin)>,
     /// Offsets in `bytes` of the `if`s that are unlikely.
     pub unlikely: Vec<u32>,
     /// Types of the locals behind the parameters.
     pub locals: Vec<ValType>,
+}
+
+/// How bytes that were written belong to an original offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// They are the bytes from there on.
+    Copied,
+    /// They are what the instruction there became.
+    Instruction,
+    /// They were added for the instruction there.
+    Added,
 }
 
 /// What to write.
@@ -126,7 +137,7 @@ struct Emitter<'a, L> {
     checks: &'a dyn Checks,
     added: Added,
     out: Vec<u8>,
-    map: Vec<(u32, u32)>,
+    map: Vec<(u32, u32, Origin)>,
     unlikely: Vec<u32>,
     /// From the plan's locals (slots included) to those of the code.
     local_of: Option<Vec<u32>>,
@@ -327,6 +338,7 @@ impl<'a, L: Links> Emitter<'a, L> {
     // --- continuations ---
 
     fn tail(&mut self, site: &Site) -> Result<(), TransformError> {
+        self.map_to(site.at, Origin::Added);
         let pointer = self.pointer();
         self.put(&Instruction::GlobalGet(self.added.sp));
         self.put(&Instruction::LocalSet(pointer));
@@ -394,6 +406,7 @@ impl<'a, L: Links> Emitter<'a, L> {
             (block.start, block.parent, block.height)
         };
         let header = &self.plan.sites[self.block(block).header as usize];
+        self.map_to(start, Origin::Added);
         let below = header.operands.iter().take_while(|o| o.height < height).count();
         let around = self.plan.around(parent);
         self.open_around(&around, header, below)?;
@@ -544,7 +557,7 @@ impl<'a, L: Links> Emitter<'a, L> {
 
     /// Counts an arrival at an entry or a header, and stops there if it is time. `hot` is the local that holds the counter already.
     fn tick(&mut self, site: &Site, hot: Option<u32>) {
-        self.map_to(site.at);
+        self.map_to(site.at, Origin::Added);
         let checked = self.capturable && self.checks.site(site.kind);
         match hot {
             Some(local) => self.put(&Instruction::LocalGet(local)),
@@ -689,14 +702,19 @@ impl<'a, L: Links> Emitter<'a, L> {
 
     // --- original code ---
 
-    fn map_to(&mut self, original: u32) {
+    /// What is written from here on belongs there.
+    fn map_to(&mut self, original: u32, origin: Origin) {
         let here = self.out.len() as u32;
-        if let Some(&(xform, orig)) = self.map.last()
+        if self.map.last().is_some_and(|&(xform, ..)| xform == here) {
+            self.map.pop();
+        }
+        if let Some(&(xform, orig, Origin::Copied)) = self.map.last()
+            && origin == Origin::Copied
             && here.wrapping_sub(xform) == original.wrapping_sub(orig)
         {
             return;
         }
-        self.map.push((here, original));
+        self.map.push((here, original, origin));
     }
 
     /// Writes the function's code from this offset on, to its end.
@@ -721,7 +739,7 @@ impl<'a, L: Links> Emitter<'a, L> {
                 }
                 skip_to = None;
                 copied = at as usize;
-                self.map_to(at);
+                self.map_to(at, Origin::Copied);
             }
             while self.plan.sites.get(next_site).is_some_and(|site| {
                 site.at < at || matches!(site.kind, SiteKind::Entry)
@@ -736,7 +754,7 @@ impl<'a, L: Links> Emitter<'a, L> {
                 self.note_plain(&op);
             } else {
                 self.out.extend_from_slice(&bytes[copied..at as usize]);
-                self.map_to(at);
+                self.map_to(at, Origin::Instruction);
                 let site = self.plan.sites.get(next_site).filter(|site| site.at == at);
                 self.instruction(&op, at, after, site)?;
                 if let (Some(spill), true) = (spill, self.reachable) {
@@ -746,7 +764,7 @@ impl<'a, L: Links> Emitter<'a, L> {
                     }
                 }
                 copied = after;
-                self.map_to(after as u32);
+                self.map_to(after as u32, Origin::Copied);
             }
             if let Some(target) = self.skip.take() {
                 skip_to = Some(target);
@@ -759,6 +777,7 @@ impl<'a, L: Links> Emitter<'a, L> {
                     _ => block.end,
                 };
                 // What follows would not validate where only we know that it is unreachable.
+                self.map_to(at, Origin::Added);
                 self.put(&Instruction::Unreachable);
                 skip_to = Some(target);
                 copied = after;

@@ -7,6 +7,7 @@ mod control;
 mod exceptions;
 mod generated;
 mod generator;
+mod offsets;
 mod references;
 mod run;
 mod smith;
