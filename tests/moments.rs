@@ -91,7 +91,8 @@ fn the_state_at_a_moment_does_not_depend_on_the_way_there_nor_on_the_tracker() {
     }
     assert!(compared > 0);
     // Checkpoints are part of what a deterministic recording makes the same.
-    let traces = ["compare", "mprotect"].map(|name| std::fs::read(folder.join(format!("{name}.wrr"))));
+    let traces =
+        ["compare", "mprotect"].map(|name| std::fs::read(folder.join(format!("{name}.wrr"))));
     if let [Ok(first), Ok(second)] = traces {
         assert!(first == second);
     }
@@ -203,7 +204,6 @@ fn is_root() -> bool {
             .is_ok_and(|status| status.lines().any(|l| l.starts_with("Uid:\t0\t")))
 }
 
-
 #[test]
 fn a_resumed_guest_finds_its_files_where_it_left_them() {
     let folder = scratch();
@@ -218,10 +218,12 @@ fn a_resumed_guest_finds_its_files_where_it_left_them() {
     let reader = TraceReader::open(&folder.join("t.wrr")).unwrap();
     let events: Vec<_> = reader.events().unwrap().map(Result::unwrap).collect();
     // In the middle of its steps: before a line is printed.
-    let prints = events.iter().filter(|e| e.call.function.name() == "fd_write" && e.call.args[0] == 1);
+    let prints =
+        events.iter().filter(|e| e.call.function.name() == "fd_write" && e.call.args[0] == 1);
     let at = format!("#{}", prints.map(|e| e.index.0).nth(lines.len() / 2).unwrap());
     // The file goes back to what it was then, as a user would have to see to.
-    let resumed = said(folder, &["resume", "t.wrr", "--at", &at, "--dir", "data", "-o", "r.wrr"], 0);
+    let resumed =
+        said(folder, &["resume", "t.wrr", "--at", &at, "--dir", "data", "-o", "r.wrr"], 0);
     let expected: String = lines[lines.len() / 2..].iter().map(|l| format!("{l}\n")).collect();
     assert_eq!(text(&resumed.stdout), expected);
     assert_eq!(std::fs::read(folder.join("data/log.txt")).unwrap(), written);

@@ -181,3 +181,61 @@ fn boolector_solves() {
     assert_eq!(text(&recorded.stdout), text(&plain.stdout));
     assert!(text(&recorded.stdout).starts_with("sat"), "{}", text(&recorded.stdout));
 }
+
+/// A script that computes, allocates and recurses, and says how far it is.
+const COMPUTES: &str = "import json\n\
+    def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)\n\
+    data = {}\n\
+    for step in range(24):\n\
+    \x20   data[step] = [fib(14) + i for i in range(300)]\n\
+    \x20   text = json.dumps(data)\n\
+    \x20   print(step, len(text), sum(map(ord, text)) % 9973, fib(17), flush=True)\n";
+
+/// Numbers up to `most` that look random and are the same every time.
+fn spread(i: u64, most: u64) -> u64 {
+    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (most + 1)
+}
+
+#[test]
+fn cpython_is_sought_in_and_resumed_at_random_moments_in_new_processes() {
+    let folder = scratch();
+    let folder = folder.path();
+    let python = python();
+    let python = python.to_str().unwrap();
+    let record = ["record", "-o", "t.wrr", "--checkpoint-every", "300ms", python, "-c", COMPUTES];
+    let recorded = finish(wrr(folder).args(record), b"");
+    expect_code(&recorded, 0);
+    let reader = TraceReader::open(&folder.join("t.wrr")).unwrap();
+    assert!(!reader.checkpoints().is_empty());
+    let end = reader.end_tick().unwrap().0;
+    let state = |moment: &str, options: &[&str]| -> serde_json::Value {
+        let arguments = [&["replay", "t.wrr", "--goto", moment, "--json"], options].concat();
+        let output = finish(wrr(folder).args(arguments), b"");
+        expect_code(&output, 0);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut near_ones = 0;
+    for i in 0..50 {
+        let moment = spread(i, end).to_string();
+        let (near, far) = (state(&moment, &[]), state(&moment, &["--no-checkpoints"]));
+        assert_eq!(near["tick"].to_string(), moment);
+        for part in ["state_hash", "frames", "event", "memory_bytes"] {
+            assert_eq!(near[part], far[part], "{part} at {moment}");
+        }
+        near_ones += u32::from(near["seek"]["checkpoint_tick"].is_u64());
+    }
+    assert!(near_ones > 20, "{near_ones} of 50");
+    let whole = text(&recorded.stdout);
+    for i in 50..53 {
+        let moment = spread(i, end).to_string();
+        let before = finish(wrr(folder).args(["replay", "t.wrr", "--until", &moment]), b"");
+        expect_code(&before, 0);
+        let resume = ["resume", "t.wrr", "--at", &moment, "-o", "r.wrr"];
+        let resumed = finish(wrr(folder).args(resume), b"");
+        expect_code(&resumed, 0);
+        assert_eq!([text(&before.stdout), text(&resumed.stdout)].concat(), whole, "{moment}");
+        let again = finish(wrr(folder).args(["replay", "r.wrr"]), b"");
+        expect_code(&again, 0);
+        assert_eq!(text(&again.stdout), whole);
+    }
+}

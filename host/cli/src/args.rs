@@ -191,9 +191,9 @@ fn every(text: &str) -> Result<Every, String> {
             Ok(ticks) if ticks > 0 => Ok(Every::Ticks(ticks)),
             _ => Err("give a number of ticks, like 1000000ticks".to_owned()),
         },
-        text => {
-            duration(text).map(Every::Time).map_err(|e| format!("{e}, a number of ticks like 1000000ticks, or off"))
-        }
+        text => duration(text)
+            .map(Every::Time)
+            .map_err(|e| format!("{e}, a number of ticks like 1000000ticks, or off")),
     }
 }
 

@@ -13,10 +13,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use wrr::format::{EventIndex, Function, Tail, TraceReader};
-use wrr::{
-    CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, Stdin,
-    Trace,
-};
+use wrr::{CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, Stdin, Trace};
 
 /// Carries out a command and gives the exit code.
 pub fn carry_out(command: Command) -> anyhow::Result<i32> {
@@ -76,10 +73,7 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
 }
 
 /// Tells how a recording ended, and gives its exit code.
-pub fn recorded_code(
-    recorded: wrr::Recorded,
-    on_trace_error: OnTraceError,
-) -> anyhow::Result<i32> {
+pub fn recorded_code(recorded: wrr::Recorded, on_trace_error: OnTraceError) -> anyhow::Result<i32> {
     print_results(&recorded.end.ending)?;
     let code = report::ended(&recorded.end);
     let Some((saved, error)) = recorded.not_saved else { return Ok(code) };

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use wrr::format::{
-    Datum, Errno, Event, HostNote, Input, Manifest, ParamKind, Reply, Tail, TraceReader, filetype_name,
+    Datum, Errno, Event, HostNote, Input, Manifest, ParamKind, Reply, Tail, TraceReader,
+    filetype_name,
 };
 use wrr::{Place, StackFrame};
 

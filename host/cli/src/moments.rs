@@ -197,14 +197,17 @@ fn state_lines(
         _ => String::new(),
     };
     lines.push(("tick", format!("{}{share}", tick.0)));
-    lines.push(("events", match target {
-        Target::Event(_) => {
-            let call = trace.reader().events_from(EventIndex(event.0))?.next().transpose()?;
-            let call = call.map_or_else(String::new, |e| format!(": {}", e.call));
-            format!("in the call of #{}{call}", event.0)
-        }
-        Target::Tick(_) => format!("{} before", event.0),
-    }));
+    lines.push((
+        "events",
+        match target {
+            Target::Event(_) => {
+                let call = trace.reader().events_from(EventIndex(event.0))?.next().transpose()?;
+                let call = call.map_or_else(String::new, |e| format!(": {}", e.call));
+                format!("in the call of #{}{call}", event.0)
+            }
+            Target::Tick(_) => format!("{} before", event.0),
+        },
+    ));
     if let Some(seconds) = wall_seconds(trace, tick)? {
         lines.push(("time", format!("{seconds:.3} s")));
     }
@@ -224,7 +227,10 @@ fn state_lines(
         lines.push((if i == 0 { "stack" } else { "" }, text));
     }
     if stack.len() > FRAMES_SHOWN {
-        lines.push(("", format!("… and {} more frames (--json shows all)", stack.len() - FRAMES_SHOWN)));
+        lines.push((
+            "",
+            format!("… and {} more frames (--json shows all)", stack.len() - FRAMES_SHOWN),
+        ));
     }
     let seek = session.seek();
     let from = match seek.checkpoint_tick {
@@ -257,11 +263,7 @@ fn hex_dump(out: &mut impl Write, address: u64, bytes: &[u8]) -> std::io::Result
     Ok(())
 }
 
-pub fn index(
-    file: &Path,
-    max_seek: Duration,
-    tracker: Option<TrackerKind>,
-) -> anyhow::Result<i32> {
+pub fn index(file: &Path, max_seek: Duration, tracker: Option<TrackerKind>) -> anyhow::Result<i32> {
     if let Some(kind) = tracker {
         kind.probe()?;
     }

@@ -103,9 +103,7 @@ fn kind(trap: Trap) -> TrapKind {
 fn backtrace(guest: &Guest, trace: &WasmBacktrace) -> Backtrace {
     let frames = trace.frames().iter().filter_map(|frame| {
         let (function, map) = match guest.pieces.of_module(frame.module()) {
-            Some(piece) => {
-                (piece.function(), guest.program.piece_map(guest.variant, piece))
-            }
+            Some(piece) => (piece.function(), guest.program.piece_map(guest.variant, piece)),
             None => {
                 let original = guest.program.original().ok()?;
                 // Behind the imports there is one more than in the original.
@@ -137,4 +135,3 @@ pub(crate) fn value(val: &Val) -> Option<Value> {
         _ => None,
     }
 }
-

@@ -76,7 +76,6 @@ impl Program {
             }
         }
     }
-
 }
 
 fn is_number(ty: &ValType) -> bool {
@@ -102,4 +101,3 @@ fn parse(function: &str, ty: &ValType, text: &str) -> Result<Val, Refusal> {
     };
     parsed.ok_or_else(|| Refusal::Entry(format!("{function} takes {ty}, which {text:?} is not")))
 }
-

@@ -46,11 +46,7 @@ struct References {
 }
 
 impl References {
-    fn next(
-        &mut self,
-        guest: &mut Guest,
-        type_name: &str,
-    ) -> Result<(Table, u64), Refusal> {
+    fn next(&mut self, guest: &mut Guest, type_name: &str) -> Result<(Table, u64), Refusal> {
         if !self.tables.contains_key(type_name) {
             let name = format!("{}saved.{type_name}", guest.prefix());
             let table = export(guest, &name).and_then(wasmtime::Extern::into_table);
@@ -79,9 +75,8 @@ impl Guest {
                 let bytes = records.get(at..at + 4)?;
                 Some(u32::from_le_bytes(bytes.try_into().expect("4 bytes")))
             };
-            let (function, site) = word(at)
-                .zip(word(at + 4))
-                .ok_or_else(|| bad_frame("it is cut off".to_owned()))?;
+            let (function, site) =
+                word(at).zip(word(at + 4)).ok_or_else(|| bad_frame("it is cut off".to_owned()))?;
             let layouts = self.program.layouts(function)?;
             let layout = layout_of(&layouts, function, site)?;
             let record = records
@@ -196,12 +191,7 @@ impl Guest {
         Ok(self.call(first, &[]))
     }
 
-    fn put_reference(
-        &mut self,
-        table: Table,
-        index: u64,
-        reference: Ref,
-    ) -> Result<(), Refusal> {
+    fn put_reference(&mut self, table: Table, index: u64, reference: Ref) -> Result<(), Refusal> {
         if index < table.size(&self.store) {
             return table.set(&mut self.store, index, reference).map_err(failed);
         }
@@ -237,16 +227,16 @@ pub(crate) fn null_like(ty: &wasmtime::TableType) -> Ref {
 }
 
 fn read_number(record: &[u8], saved: &Saved) -> Datum {
-    let word = |at: u32| u32::from_le_bytes(record[at as usize..][..4].try_into().expect("4 bytes"));
-    let wide = |at: u32| u64::from_le_bytes(record[at as usize..][..8].try_into().expect("8 bytes"));
+    let word =
+        |at: u32| u32::from_le_bytes(record[at as usize..][..4].try_into().expect("4 bytes"));
+    let wide =
+        |at: u32| u64::from_le_bytes(record[at as usize..][..8].try_into().expect("8 bytes"));
     match *saved {
         Saved::I32(at) => Datum::I32(word(at) as i32),
         Saved::I64(at) => Datum::I64(wide(at) as i64),
         Saved::F32(at) => Datum::F32(word(at)),
         Saved::F64(at) => Datum::F64(wide(at)),
-        Saved::V128(at) => {
-            Datum::V128(record[at as usize..][..16].try_into().expect("16 bytes"))
-        }
+        Saved::V128(at) => Datum::V128(record[at as usize..][..16].try_into().expect("16 bytes")),
         Saved::Reference { .. } => unreachable!("references are not in the record"),
     }
 }

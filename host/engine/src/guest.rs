@@ -18,9 +18,7 @@ use crate::limiter::Limiter;
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
-use wasmtime::{
-    Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val,
-};
+use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val};
 use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick};
 use wrr_transform::Variant;
 use wrr_wasi::Host;
@@ -279,7 +277,8 @@ impl Guest {
             Until::End => false,
             Until::Tick(tick) => self.tick() >= tick,
             Until::Event(event) => {
-                matches!(self.pause, Pause::Call { .. }) && self.frames.is_some()
+                matches!(self.pause, Pause::Call { .. })
+                    && self.frames.is_some()
                     && self.events() == event
             }
         };
@@ -435,11 +434,7 @@ fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick:
 }
 
 impl Parts {
-    fn of(
-        store: &mut Store<State>,
-        main: Instance,
-        compiled: &Compiled,
-    ) -> Result<Parts, Refusal> {
+    fn of(store: &mut Store<State>, main: Instance, compiled: &Compiled) -> Result<Parts, Refusal> {
         let missing = || Refusal::Engine("the transformed module lacks a part".to_owned());
         let mut export = |name: &str| {
             main.get_export(&mut *store, &format!("{}{name}", compiled.prefix)).ok_or_else(missing)

@@ -98,8 +98,7 @@ impl Images {
                 map.update(&dirty, bytes, &mut self.store).map_err(|e| failed(&e))?;
                 continue;
             }
-            let mut tracker =
-                choose(bytes.len(), self.forced).map_err(|e| failed(&e))?;
+            let mut tracker = choose(bytes.len(), self.forced).map_err(|e| failed(&e))?;
             let base = NonNull::new(memory.data_ptr(store))
                 .ok_or_else(|| Refusal::Engine("a memory has no place".to_owned()))?;
             let region =
@@ -123,7 +122,8 @@ fn capacity(store: &Store<State>, memory: &Memory) -> usize {
 }
 
 fn memory_state(map: &PageMap) -> MemoryState {
-    let runs = map.runs().map(|run| PageRun { page: run.page, id: PageId(run.id.0), count: run.count });
+    let runs =
+        map.runs().map(|run| PageRun { page: run.page, id: PageId(run.id.0), count: run.count });
     MemoryState { bytes: map.bytes() as u64, runs: runs.collect() }
 }
 

@@ -76,8 +76,7 @@ impl Guest {
         });
         for (piece, module) in compiled {
             let imports = self.piece_imports(&module)?;
-            let instance =
-                Instance::new(&mut self.store, &module, &imports).map_err(failed)?;
+            let instance = Instance::new(&mut self.store, &module, &imports).map_err(failed)?;
             let run = instance.get_func(&mut self.store, RUN);
             let run = run.ok_or_else(|| Refusal::Engine("a piece without its code".to_owned()))?;
             self.pieces.known.insert(piece, run);
@@ -97,7 +96,10 @@ impl Guest {
                 _ => Some(Extern::Func(self.pieces.poll)),
             };
             imports.push(found.ok_or_else(|| {
-                Refusal::Engine(format!("a continuation needs {}, which is not there", import.name()))
+                Refusal::Engine(format!(
+                    "a continuation needs {}, which is not there",
+                    import.name()
+                ))
             })?);
         }
         Ok(imports)
@@ -118,11 +120,9 @@ impl Guest {
                 .piece_function(piece)
                 .ok_or_else(|| Refusal::Engine("a continuation was not loaded".to_owned()))?,
             Slot::Call => Func::wrap(&mut self.store, serve_pending),
-            Slot::CallWithoutResult => {
-                Func::wrap(&mut self.store, |caller: Caller<'_, State>| {
-                    serve_pending(caller).map(drop)
-                })
-            }
+            Slot::CallWithoutResult => Func::wrap(&mut self.store, |caller: Caller<'_, State>| {
+                serve_pending(caller).map(drop)
+            }),
         };
         let table: Table = self.parts.continuations;
         self.store.data_mut().limiter.own = true;

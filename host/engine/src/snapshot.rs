@@ -8,7 +8,7 @@ use crate::frames::layout_of;
 use crate::guest::{Guest, export};
 use crate::images::Images;
 use std::collections::HashMap;
-use wasmtime::{Extern, ExnRef, ExnRefPre, ExnType, Global, Memory, Ref, Table, Tag, Val};
+use wasmtime::{ExnRef, ExnRefPre, ExnType, Extern, Global, Memory, Ref, Table, Tag, Val};
 use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
 use wrr_transform::Place;
 
@@ -223,9 +223,10 @@ impl Guest {
             let value = self.value(datum, &ty)?;
             global.set(&mut self.store, value).map_err(|e| impossible(format!("{e:#}")))?;
         }
-        for (kind, dropped) in
-            [("drop_data", &checkpoint.dropped_data), ("drop_elements", &checkpoint.dropped_elements)]
-        {
+        for (kind, dropped) in [
+            ("drop_data", &checkpoint.dropped_data),
+            ("drop_elements", &checkpoint.dropped_elements),
+        ] {
             for segment in dropped {
                 let function = self.part(&format!("{kind}.{segment}"))?.into_func();
                 let function = function.ok_or_else(|| impossible("a segment".to_owned()))?;
@@ -250,9 +251,9 @@ impl Guest {
         if wanted > self.program.limits.table_elements_max.max(size) {
             return Err(impossible(format!("a table of {wanted} elements")));
         }
-        let more = wanted
-            .checked_sub(size)
-            .ok_or_else(|| impossible(format!("a table of {wanted} elements starts with {size}")))?;
+        let more = wanted.checked_sub(size).ok_or_else(|| {
+            impossible(format!("a table of {wanted} elements starts with {size}"))
+        })?;
         if let (true, Some((last, _))) = (more > 0, state.elements.last()) {
             // Not with null: the table's type may have none.
             let last = self.reference_of(last, &table)?;
@@ -318,14 +319,12 @@ impl Guest {
             (Datum::F32(v), _) => Val::F32(*v),
             (Datum::F64(v), _) => Val::F64(*v),
             (Datum::V128(v), _) => Val::V128(u128::from_le_bytes(*v).into()),
-            (datum, wasmtime::ValType::Ref(ty)) => {
-                match self.reference(datum, ty.heap_type())? {
-                    Ref::Func(f) => Val::FuncRef(f),
-                    Ref::Extern(e) => Val::ExternRef(e),
-                    Ref::Exn(e) => Val::ExnRef(e),
-                    other => return Err(impossible(format!("{other:?}"))),
-                }
-            }
+            (datum, wasmtime::ValType::Ref(ty)) => match self.reference(datum, ty.heap_type())? {
+                Ref::Func(f) => Val::FuncRef(f),
+                Ref::Extern(e) => Val::ExternRef(e),
+                Ref::Exn(e) => Val::ExnRef(e),
+                other => return Err(impossible(format!("{other:?}"))),
+            },
             (datum, ty) => return Err(impossible(format!("{datum:?} for a {ty}"))),
         })
     }
@@ -456,7 +455,8 @@ impl Guest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&state.to_canonical_bytes());
         for memory in self.memories()? {
-            let hash = *blake3::Hasher::new().update_rayon(memory.data(&self.store)).finalize().as_bytes();
+            let hash =
+                *blake3::Hasher::new().update_rayon(memory.data(&self.store)).finalize().as_bytes();
             hasher.update(&hash);
         }
         Ok(*hasher.finalize().as_bytes())

@@ -65,7 +65,9 @@ impl From<ReplayError> for Error {
     fn from(error: ReplayError) -> Error {
         match error {
             ReplayError::Trace(error) => Error::Trace(error),
-            ReplayError::State(error) => Error::Host(format!("a checkpoint is impossible: {error}")),
+            ReplayError::State(error) => {
+                Error::Host(format!("a checkpoint is impossible: {error}"))
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Invariant: what the follower does cannot be seen in the recorded run. If it fails, there are fewer checkpoints.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wrr_engine::{
@@ -236,8 +236,7 @@ fn run(
     };
     let replay = Replay::at(feed, ReplayOutput::discard()).map_err(|e| text(&e))?;
     let host = Host::at(replay, event);
-    let mut guest =
-        Guest::new(&program, Variant::Run, &entry, host).map_err(|e| text(&e))?;
+    let mut guest = Guest::new(&program, Variant::Run, &entry, host).map_err(|e| text(&e))?;
     if let Some((checkpoint, contents)) = start {
         let fill = |memories: Vec<&mut [u8]>| {
             for (memory, content) in memories.into_iter().zip(contents) {

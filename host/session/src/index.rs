@@ -2,9 +2,7 @@
 
 use crate::{Error, Trace};
 use std::time::{Duration, Instant};
-use wrr_engine::{
-    Beat, Guest, Heart, Images, PageStore, Reached, TrackerKind, Until, Variant,
-};
+use wrr_engine::{Beat, Guest, Heart, Images, PageStore, Reached, TrackerKind, Until, Variant};
 use wrr_trace::{PAGE_BYTES, PageId, Tick, TraceAppender};
 use wrr_wasi::Host;
 

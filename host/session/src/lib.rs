@@ -41,8 +41,8 @@ pub use session::{Played, Seek, SeekOptions, Session};
 pub use trace::{Replayed, Trace};
 
 pub use wrr_engine::{
-    Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError, TrackerKind,
-    Variant,
+    Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError,
+    TrackerKind, Variant,
 };
 pub use wrr_timeline::Target;
 pub use wrr_trace as format;

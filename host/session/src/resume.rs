@@ -2,13 +2,11 @@
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Finished, RecordOptions, Recorded, entry, finish};
-use crate::session::{SeekOptions};
+use crate::session::SeekOptions;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
 use wrr_engine::{Guest, Images, Program, Reached, Until};
-use wrr_trace::{
-    Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions,
-};
+use wrr_trace::{Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions};
 use wrr_wasi::{Live, LiveConfig, Recorder};
 
 /// Where the new recording goes, and how it is made.

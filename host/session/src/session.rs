@@ -202,11 +202,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// As [`Trace::replay`].
-    pub fn play(
-        &mut self,
-        output: ReplayOutput,
-        until: Option<Target>,
-    ) -> Result<Played, Error> {
+    pub fn play(&mut self, output: ReplayOutput, until: Option<Target>) -> Result<Played, Error> {
         self.guest().host().set_output(output);
         match self.play_on(until)? {
             Played::Passed => Ok(Played::Stopped),

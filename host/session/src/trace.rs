@@ -67,7 +67,10 @@ impl<'a> Trace<'a> {
         let replay = Replay::new(&self.reader, output)?;
         if replay.is_over() {
             let ending = self.reader.ending().cloned();
-            return Ok(Replayed { end: ending.map(|ending| End { ending, trap: None }), events: 0 });
+            return Ok(Replayed {
+                end: ending.map(|ending| End { ending, trap: None }),
+                events: 0,
+            });
         }
         match self.play_from_start(replay, None)? {
             (Played::Ended(end), events) => Ok(Replayed { end: Some(end), events }),
@@ -117,9 +120,7 @@ impl<'a> Trace<'a> {
         let deeper =
             matches!(ended.how, How::Ended(Ending::Trapped { kind: TrapKind::StackOverflow }));
         match overflow {
-            Some(tick) if deeper && ended.tick >= tick => {
-                self.overflowed(guest, tick, ended.trap)
-            }
+            Some(tick) if deeper && ended.tick >= tick => self.overflowed(guest, tick, ended.trap),
             _ => self.replayed_end(guest, ended),
         }
     }
@@ -133,7 +134,8 @@ impl<'a> Trace<'a> {
         let manifest = self.reader.manifest();
         let entry = crate::job::entry(manifest.invoke.as_deref(), &manifest.args);
         let refused = |refusal| self.refused(refusal);
-        let mut guest = Guest::new(&program, Variant::Run, &entry, Host::new(replay)).map_err(refused)?;
+        let mut guest =
+            Guest::new(&program, Variant::Run, &entry, Host::new(replay)).map_err(refused)?;
         let played = self.play(&program, &mut guest, until)?;
         Ok((played, guest.events().0))
     }

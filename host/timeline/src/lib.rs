@@ -93,8 +93,11 @@ impl Timeline {
     /// A timeline with these checkpoints, in any order; their places in the list are their numbers.
     #[must_use]
     pub fn new(positions: impl IntoIterator<Item = Position>) -> Timeline {
-        let mut checkpoints: Vec<(Position, usize)> =
-            positions.into_iter().enumerate().map(|(number, position)| (position, number)).collect();
+        let mut checkpoints: Vec<(Position, usize)> = positions
+            .into_iter()
+            .enumerate()
+            .map(|(number, position)| (position, number))
+            .collect();
         checkpoints.sort_unstable();
         Timeline { checkpoints }
     }

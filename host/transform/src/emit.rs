@@ -722,8 +722,7 @@ impl<'a, L: Links> Emitter<'a, L> {
         let bytes = &self.module.bytes;
         let body_end = self.block(0).end as usize + 1;
         let start = self.plan.code_start as usize;
-        let mut reader =
-            OperatorsReader::new(BinaryReader::new(&bytes[start..body_end], start));
+        let mut reader = OperatorsReader::new(BinaryReader::new(&bytes[start..body_end], start));
         let mut next_site = self.plan.sites.partition_point(|site| site.at < from);
         let mut next_spill = self.plan.spills.partition_point(|spill| spill.at < from);
         // Bytes from here on are still to be copied.
@@ -741,9 +740,12 @@ impl<'a, L: Links> Emitter<'a, L> {
                 copied = at as usize;
                 self.map_to(at, Origin::Copied);
             }
-            while self.plan.sites.get(next_site).is_some_and(|site| {
-                site.at < at || matches!(site.kind, SiteKind::Entry)
-            }) {
+            while self
+                .plan
+                .sites
+                .get(next_site)
+                .is_some_and(|site| site.at < at || matches!(site.kind, SiteKind::Entry))
+            {
                 next_site += 1;
             }
             while self.plan.spills.get(next_spill).is_some_and(|spill| spill.at < at) {

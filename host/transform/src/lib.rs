@@ -4,8 +4,8 @@
 //! See `ARCHITECTURE.md` for the scheme. Knows no wasm engine: bytes in, bytes out.
 
 mod emit;
-mod live;
 mod layout;
+mod live;
 mod module;
 mod names;
 mod pc;
@@ -16,10 +16,10 @@ mod whole;
 
 pub use layout::{FrameLayout, Place, Saved};
 pub use module::Module;
+pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use names::function_names;
 pub use whole::POLL;
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.

@@ -14,12 +14,24 @@ pub(crate) enum Event {
     Set(u32),
     /// A site, right after the call that it is for.
     Site(u32),
-    If { block: u32 },
-    Else { block: u32 },
-    Loop { block: u32 },
-    Try { block: u32, targets: Vec<Label> },
+    If {
+        block: u32,
+    },
+    Else {
+        block: u32,
+    },
+    Loop {
+        block: u32,
+    },
+    Try {
+        block: u32,
+        targets: Vec<Label>,
+    },
     /// The end of any block.
-    End { block: u32, without_else: bool },
+    End {
+        block: u32,
+        without_else: bool,
+    },
     /// Control goes to one of these and nowhere else; to none of them: it leaves the function.
     Br(Vec<Label>),
     BrIf(Label),
@@ -139,8 +151,10 @@ impl Pass<'_> {
                         self.at_else[index] = live.clone();
                     }
                     if let Some(Some(targets)) = targets.get(index) {
-                        let mut caught =
-                            handlers.last().cloned().unwrap_or(LocalSet::with_room_for(self.locals));
+                        let mut caught = handlers
+                            .last()
+                            .cloned()
+                            .unwrap_or(LocalSet::with_room_for(self.locals));
                         for target in *targets {
                             caught.add(&self.at_label[target.0 as usize]);
                         }

@@ -11,8 +11,8 @@ use wasm_encoder::reencode::{Reencode as _, RoundtripReencoder};
 use wasm_encoder::{HeapType, RefType, ValType};
 use wasmparser::types::CoreTypeId;
 use wasmparser::{
-    BinaryReader, ElementItems, ExternalKind, FuncToValidate, FuncValidator, FunctionBody, Operator,
-    Parser, Payload, TypeRef, UnpackedIndex, ValidPayload, Validator, ValidatorResources,
+    BinaryReader, ElementItems, ExternalKind, FuncToValidate, FuncValidator, FunctionBody,
+    Operator, Parser, Payload, TypeRef, UnpackedIndex, ValidPayload, Validator, ValidatorResources,
     WasmFeatures, WasmModuleResources as _,
 };
 
@@ -227,7 +227,8 @@ impl Module {
     }
 
     fn add_table(&mut self, ty: wasmparser::TableType) -> Result<(), TransformError> {
-        let ValType::Ref(element) = self.val_type(wasmparser::ValType::Ref(ty.element_type))? else {
+        let ValType::Ref(element) = self.val_type(wasmparser::ValType::Ref(ty.element_type))?
+        else {
             unreachable!("a reference type stays one")
         };
         self.tables.push(element);
@@ -276,7 +277,6 @@ impl Module {
         self.types = types;
         Ok(())
     }
-
 
     /// A type as it is encoded: indices instead of the validator's ids.
     pub(crate) fn val_type(&self, ty: wasmparser::ValType) -> Result<ValType, TransformError> {
@@ -358,8 +358,12 @@ impl Module {
         let (resources, features) =
             self.resources.as_ref().ok_or(TransformError::NoSuchFunction { function })?;
         let ty = self.functions[function as usize];
-        let func =
-            FuncToValidate { resources: resources.clone(), index: function, ty, features: *features };
+        let func = FuncToValidate {
+            resources: resources.clone(),
+            index: function,
+            ty,
+            features: *features,
+        };
         Ok(func.into_validator(Default::default()))
     }
 

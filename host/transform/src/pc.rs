@@ -23,7 +23,8 @@ impl OffsetMap {
     pub(crate) fn of(code: &Code, body_start: u32) -> OffsetMap {
         let start = locals_declaration(&code.locals).len() as u32;
         let runs = code.map.iter();
-        let runs = runs.map(|&(xform, orig, origin)| (XformPc(xform + start), OrigPc(orig), origin));
+        let runs =
+            runs.map(|&(xform, orig, origin)| (XformPc(xform + start), OrigPc(orig), origin));
         OffsetMap { body_start, runs: runs.collect() }
     }
 

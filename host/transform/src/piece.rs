@@ -10,7 +10,9 @@ use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
-use crate::whole::{POLL, helper_name, helper_signature, hints_section, joined, locals_declaration};
+use crate::whole::{
+    POLL, helper_name, helper_signature, hints_section, joined, locals_declaration,
+};
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
 use wasm_encoder::{
@@ -175,9 +177,7 @@ impl Module {
         for (import, ty) in functions {
             let (module, name) = match import {
                 Import::Original(function) => (MAIN, format!("{}f{function}", self.prefix)),
-                Import::Helper(helper) => {
-                    (MAIN, format!("{}{}", self.prefix, helper_name(helper)))
-                }
+                Import::Helper(helper) => (MAIN, format!("{}{}", self.prefix, helper_name(helper))),
                 Import::Poll => (POLL.0, poll.clone()),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;

@@ -519,14 +519,7 @@ impl Walk<'_> {
         }
     }
 
-    fn add_site(
-        &mut self,
-        kind: SiteKind,
-        at: u32,
-        after: u32,
-        block: u32,
-        results: Vec<ValType>,
-    ) {
+    fn add_site(&mut self, kind: SiteKind, at: u32, after: u32, block: u32, results: Vec<ValType>) {
         for &entry in &self.stack[self.checked..] {
             let entry = &mut self.entries[entry as usize];
             entry.forced |= entry.alias.is_none();
@@ -644,4 +637,3 @@ fn check_saved(function: u32, saved: usize) -> Result<(), TransformError> {
     }
     Ok(())
 }
-

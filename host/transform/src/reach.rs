@@ -90,10 +90,7 @@ impl Module {
         Ok(scan)
     }
 
-    fn scan_body(
-        &self,
-        function: u32,
-    ) -> Result<(Calls, BTreeSet<Helper>, bool), TransformError> {
+    fn scan_body(&self, function: u32) -> Result<(Calls, BTreeSet<Helper>, bool), TransformError> {
         let mut calls = Calls::default();
         let mut helpers = BTreeSet::new();
         let mut tables_change = false;
@@ -200,7 +197,10 @@ impl Capturable {
             flags
                 .chunks(8)
                 .map(|chunk| {
-                    chunk.iter().enumerate().fold(0, |byte, (bit, &set)| byte | u8::from(set) << bit)
+                    chunk
+                        .iter()
+                        .enumerate()
+                        .fold(0, |byte, (bit, &set)| byte | u8::from(set) << bit)
                 })
                 .collect::<Vec<u8>>()
         };

@@ -14,18 +14,18 @@
 
 use crate::emit::{Added, Code, Form, Helper, Links, emit, nullable};
 use crate::module::{Module, Signature};
-use crate::plan::Plan;
 use crate::pc::OffsetMap;
+use crate::plan::Plan;
 use crate::reach::Capturable;
 use crate::{TransformError, Transformed, Variant};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    AbstractHeapType, BlockType, Catch, CodeSection, ConstExpr, ElementSection, Elements, Encode as _, ExportKind,
-    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection,
-    Instruction, MemorySection, MemoryType, RawSection, RefType, TableSection, TableType,
-    TagKind, TagSection, TagType, TypeSection, ValType,
+    AbstractHeapType, BlockType, Catch, CodeSection, ConstExpr, ElementSection, Elements,
+    Encode as _, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    HeapType, ImportSection, Instruction, MemorySection, MemoryType, RawSection, RefType,
+    TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasmparser::BinaryReader;
 
@@ -123,19 +123,11 @@ pub(crate) fn helper_signature(module: &Module, helper: Helper) -> Signature {
     match helper {
         Helper::DropData(_) | Helper::DropElements(_) => Signature::default(),
         Helper::InitMemory { memory, .. } => Signature {
-            params: vec![
-                address(module.memory_is_64[memory as usize]),
-                ValType::I32,
-                ValType::I32,
-            ],
+            params: vec![address(module.memory_is_64[memory as usize]), ValType::I32, ValType::I32],
             results: Vec::new(),
         },
         Helper::InitTable { table, .. } => Signature {
-            params: vec![
-                address(module.table_is_64[table as usize]),
-                ValType::I32,
-                ValType::I32,
-            ],
+            params: vec![address(module.table_is_64[table as usize]), ValType::I32, ValType::I32],
             results: Vec::new(),
         },
         Helper::Reference(function) => {
@@ -180,8 +172,7 @@ impl Module {
         }
         let shift = Shift { imported: self.imported_functions };
         let functions = self.functions.len() as u32 + 1;
-        let helpers: BTreeMap<Helper, u32> =
-            helpers.into_iter().zip(functions..).collect();
+        let helpers: BTreeMap<Helper, u32> = helpers.into_iter().zip(functions..).collect();
         let mut dummies = Dummies::default();
         let first_dummy = functions + helpers.len() as u32;
         let kept = self.kept(&helpers);
@@ -558,9 +549,7 @@ impl Module {
                 HeapType::Concrete(index) => {
                     put(I::RefFunc(first_dummy + dummies.of_type(index)));
                 }
-                HeapType::Abstract { ty: AbstractHeapType::Func, .. }
-                    if !self.types.is_empty() =>
-                {
+                HeapType::Abstract { ty: AbstractHeapType::Func, .. } if !self.types.is_empty() => {
                     put(I::RefFunc(first_dummy + dummies.of_type(0)));
                 }
                 _ if is_exception(ty) => {

@@ -32,7 +32,9 @@ pub use live::{Live, LiveConfig, LiveError, Output, Preopen, Problem, ResumeErro
 pub use record::{OnTraceError, Recorder};
 pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
 
-use wrr_trace::{Call, Ending, Errno, Function, EventIndex, HostState, Outcome, Saved, Tick, TraceError};
+use wrr_trace::{
+    Call, Ending, Errno, EventIndex, Function, HostState, Outcome, Saved, Tick, TraceError,
+};
 
 /// Why a host call does not return to the guest.
 #[derive(Debug, thiserror::Error)]

@@ -43,7 +43,8 @@ fn operands_that_wait_at_several_levels_survive_a_stop() {
             i32.add
             i32.sub)"#,
     );
-    let by_hand = |x: i32| 1000 - (x + 7 * if x == 77 { 5 } else { x - (3 + x * (50 + x + 1 + 9)) });
+    let by_hand =
+        |x: i32| 1000 - (x + 7 * if x == 77 { 5 } else { x - (3 + x * (50 + x + 1 + 9)) });
     for x in [2, 77] {
         let (results, checked) = everywhere(&text, &[("f", &[Val::I32(x)])]);
         assert_eq!(results, [i32(by_hand(x))]);
@@ -241,7 +242,8 @@ fn an_interpreter_loop_with_a_large_switch_can_be_stopped_in() {
         let _ = write!(text, "\\{case:02x}");
     }
     let _ = write!(text, "\\{:02x}\")", CASES);
-    let (results, checked) = everywhere_with(&with_prelude(&text), &[("f", &[Val::I32(0)])], 1 << 20, 60);
+    let (results, checked) =
+        everywhere_with(&with_prelude(&text), &[("f", &[Val::I32(0)])], 1 << 20, 60);
     assert_eq!(results, [i32((0..CASES as i32).sum())]);
     assert!(checked.ticks > 3 * CASES as u64);
 }

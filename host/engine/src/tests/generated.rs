@@ -10,9 +10,10 @@ fn generated_programs_can_be_stopped_and_restored_everywhere() {
     let mut checked = Checked::default();
     for seed in seeds(40) {
         let (text, calls) = generator::module(seed);
-        let program = load(text.as_bytes(), 1 << 20)
-            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
-        let calls: Vec<_> = calls.into_iter().map(|name| (name, vec![Val::I32(seed as i32)])).collect();
+        let program =
+            load(text.as_bytes(), 1 << 20).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+        let calls: Vec<_> =
+            calls.into_iter().map(|name| (name, vec![Val::I32(seed as i32)])).collect();
         println!("seed {seed}");
         checked += check(&program, &calls, 40);
     }

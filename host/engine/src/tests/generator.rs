@@ -106,7 +106,10 @@ pub fn module(seed: u64) -> (String, Vec<String>) {
         functions.push(match index {
             0 => Signature { params: vec![I32], results: vec![I32] },
             1 if random.one_in(2) => Signature { params: vec![I32], results: vec![I32] },
-            _ => Signature { params: types(&mut random, 3, &ALL), results: types(&mut random, 3, &ALL) },
+            _ => Signature {
+                params: types(&mut random, 3, &ALL),
+                results: types(&mut random, 3, &ALL),
+            },
         });
     }
     let fuel = 8 + random.below(40);
@@ -219,7 +222,8 @@ impl Generator {
     }
 
     fn local(&mut self, ty: Ty) -> Option<usize> {
-        let fitting: Vec<usize> = (0..self.locals.len()).filter(|&l| self.locals[l] == ty).collect();
+        let fitting: Vec<usize> =
+            (0..self.locals.len()).filter(|&l| self.locals[l] == ty).collect();
         (!fitting.is_empty()).then(|| *self.random.pick(&fitting))
     }
 
@@ -520,7 +524,9 @@ impl Generator {
             let name = self.name();
             match self.local(ty) {
                 Some(local) => {
-                    self.put(&format!("block {name} {types} local.set {local} drop local.get {local} end"));
+                    self.put(&format!(
+                        "block {name} {types} local.set {local} drop local.get {local} end"
+                    ));
                 }
                 None => {
                     self.put(&format!("block {name} {types} drop drop"));
@@ -545,8 +551,12 @@ impl Generator {
                 self.put(&format!("local.set {local}"));
             }
             4 => {
-                let (ty, global) =
-                    *self.random.pick(&[(I32, "$i32"), (I64, "$i64"), (F64, "$f64"), (Func, "$func")]);
+                let (ty, global) = *self.random.pick(&[
+                    (I32, "$i32"),
+                    (I64, "$i64"),
+                    (F64, "$f64"),
+                    (Func, "$func"),
+                ]);
                 self.value(ty, depth);
                 self.put(&format!("global.set {global}"));
             }

@@ -257,7 +257,11 @@ fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checke
         check_restored(program, calls, &saved, &whole, &context);
     }
     if chain.call < calls.len() {
-        assert_eq!(chain.finish(), whole, "a chain of stops of the run variant changes what it does");
+        assert_eq!(
+            chain.finish(),
+            whole,
+            "a chain of stops of the run variant changes what it does"
+        );
     }
 
     for variant in [Variant::Run, Variant::Inspect] {

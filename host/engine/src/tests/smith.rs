@@ -85,7 +85,10 @@ fn arguments(random: &mut Random, params: impl Iterator<Item = ValType>) -> Opti
 }
 
 /// Which functions to call with what.
-fn calls(seed: u64, exports: impl Iterator<Item = (String, ExternType)>) -> Vec<(String, Vec<Val>)> {
+fn calls(
+    seed: u64,
+    exports: impl Iterator<Item = (String, ExternType)>,
+) -> Vec<(String, Vec<Val>)> {
     let mut random = Random::new(seed ^ 0x5eed);
     exports
         .filter_map(|(name, ty)| Some((name, arguments(&mut random, ty.func()?.params())?)))
@@ -130,7 +133,12 @@ fn trap(error: &wasmtime::Error) -> String {
 }
 
 /// Runs a module in wasmtime, original or transformed, and gives what the counter says as well.
-fn in_wasmtime(engine: &Engine, bytes: &[u8], variant: Option<Variant>, seed: u64) -> (Observed, i64) {
+fn in_wasmtime(
+    engine: &Engine,
+    bytes: &[u8],
+    variant: Option<Variant>,
+    seed: u64,
+) -> (Observed, i64) {
     let original = wasmtime::Module::from_binary(engine, bytes).unwrap();
     let parsed = wrr_transform::Module::parse(bytes.into(), features()).unwrap();
     let module = match variant {
@@ -147,8 +155,12 @@ fn in_wasmtime(engine: &Engine, bytes: &[u8], variant: Option<Variant>, seed: u6
         linker.func_wrap(import.module(), import.name(), || {}).unwrap();
     }
     let mut store = Store::new(engine, 0);
-    let mut observed =
-        Observed { calls: Vec::new(), globals: Vec::new(), memories: Vec::new(), tables: Vec::new() };
+    let mut observed = Observed {
+        calls: Vec::new(),
+        globals: Vec::new(),
+        memories: Vec::new(),
+        tables: Vec::new(),
+    };
     let instance = match linker.instantiate(&mut store, &module) {
         Ok(instance) => instance,
         Err(error) => {
@@ -208,8 +220,12 @@ fn in_wasmi(bytes: &[u8], seed: u64, original: &wasmtime::Module) -> Observed {
         })
         .unwrap();
     let mut store = wasmi::Store::new(&engine, 0);
-    let mut observed =
-        Observed { calls: Vec::new(), globals: Vec::new(), memories: Vec::new(), tables: Vec::new() };
+    let mut observed = Observed {
+        calls: Vec::new(),
+        globals: Vec::new(),
+        memories: Vec::new(),
+        tables: Vec::new(),
+    };
     let instance = match linker.instantiate_and_start(&mut store, &module) {
         Ok(instance) => instance,
         Err(error) => {
@@ -229,8 +245,12 @@ fn in_wasmi(bytes: &[u8], seed: u64, original: &wasmtime::Module) -> Observed {
     }
     for (name, _) in exports() {
         match instance.get_export(&store, &name) {
-            Some(wasmi::Extern::Global(global)) => observed.globals.push(wasmi_shown(&global.get(&store))),
-            Some(wasmi::Extern::Memory(memory)) => observed.memories.push(memory.data(&store).to_vec()),
+            Some(wasmi::Extern::Global(global)) => {
+                observed.globals.push(wasmi_shown(&global.get(&store)))
+            }
+            Some(wasmi::Extern::Memory(memory)) => {
+                observed.memories.push(memory.data(&store).to_vec())
+            }
             Some(wasmi::Extern::Table(table)) => observed.tables.push(table.size(&store)),
             _ => {}
         }
@@ -266,8 +286,12 @@ fn wasmi_trap(error: &wasmi::Error) -> String {
     match error.as_trap_code() {
         Some(code) => format!("{code:?}"),
         // Segments that do not fit are errors of their own there.
-        None if error.to_string().starts_with("out of bounds table") => "TableOutOfBounds".to_owned(),
-        None if error.to_string().starts_with("out of bounds memory") => "MemoryOutOfBounds".to_owned(),
+        None if error.to_string().starts_with("out of bounds table") => {
+            "TableOutOfBounds".to_owned()
+        }
+        None if error.to_string().starts_with("out of bounds memory") => {
+            "MemoryOutOfBounds".to_owned()
+        }
         None => error.to_string(),
     }
 }
@@ -285,7 +309,8 @@ fn transformed_modules_do_what_the_originals_do_in_two_engines() {
             modules += 1;
             let (original, _) = in_wasmtime(&engine, &bytes, None, seed);
             let (run, run_left) = in_wasmtime(&engine, &bytes, Some(Variant::Run), seed);
-            let (inspect, inspect_left) = in_wasmtime(&engine, &bytes, Some(Variant::Inspect), seed);
+            let (inspect, inspect_left) =
+                in_wasmtime(&engine, &bytes, Some(Variant::Inspect), seed);
             assert_eq!(run, original, "seed {seed}");
             assert_eq!(inspect, original, "seed {seed}");
             assert_eq!(run_left, inspect_left, "seed {seed}");

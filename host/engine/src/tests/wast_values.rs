@@ -1,7 +1,9 @@
 //! Values of `.wast` scripts and wasmtime's.
 
 use wasmtime::{ExternRef, Store, Val};
-use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Const, V128Pattern, WastArgCore, WastRetCore};
+use wast::core::{
+    AbstractHeapType, HeapType, NanPattern, V128Const, V128Pattern, WastArgCore, WastRetCore,
+};
 use wast::token::{F32, F64};
 
 /// An argument; `None` for kinds that wrr does not run.
