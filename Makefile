@@ -1,11 +1,12 @@
 # make demo      build wrr, record and replay a real program          make test    all tests on small guests
 # make real      fetch the real programs, run the matrix on them      make bench   measure; prints the tables of BENCHMARKS.md
 # make lint      rustfmt, clippy, dependency policy                   make fuzz    fuzz the trace reader (FUZZ_SECONDS=60)
+# make test-full the tests, the random ones with many more cases
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo setup build test real bench fuzz lint
+.PHONY: demo setup build test test-full real bench fuzz lint
 
 demo: setup build
 	examples/demo.sh
@@ -18,6 +19,9 @@ build:
 
 test: setup
 	$(CARGO) test --workspace --locked
+
+test-full: setup
+	WRR_TEST_FULL=1 PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
 
 real: setup
 	scripts/fetch-real-programs.sh
