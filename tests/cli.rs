@@ -4,6 +4,7 @@ mod support;
 
 use std::path::Path;
 use support::*;
+use wrr::format::TraceReader;
 
 /// Compares with a golden file, or writes it.
 #[track_caller]
@@ -102,12 +103,28 @@ fn info_and_events_are_readable() {
 }
 
 #[test]
+fn everything_behind_the_program_is_the_programs() {
+    let folder = scratch();
+    let module = guest("hello").module;
+    for arguments in [&["-o", "x"][..], &["--help"], &["--dir", "y", "-x"]] {
+        let mut record = wrr(folder.path());
+        record.args(["record", "-o", "t.wrr"]).arg(&module).args(arguments);
+        let output = finish(&mut record, b"");
+        expect_code(&output, 0);
+        let reader = TraceReader::open(&folder.path().join("t.wrr")).unwrap();
+        assert_eq!(reader.manifest().args[1..], *arguments);
+    }
+}
+
+#[test]
 fn help_says_what_there_is() {
     let folder = scratch();
     for (name, arguments) in [
         ("help", &["--help"][..]),
         ("record.help", &["record", "--help"]),
         ("replay.help", &["replay", "--help"]),
+        ("index.help", &["index", "--help"]),
+        ("resume.help", &["resume", "--help"]),
     ] {
         golden(name, &said(folder.path(), 0, arguments));
     }

@@ -1,6 +1,8 @@
 """Dictionaries with integer, string and tuple keys: insertion, lookup, deletion, iteration."""
 
-ROUNDS = 22
+import sys
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 22
 SIZE = 40_000
 
 

@@ -1,8 +1,9 @@
 """JSON in both directions: indented and sorted, compact, and parsed again."""
 
 import json
+import sys
 
-ROUNDS = 110
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 110
 RECORDS = 400
 
 

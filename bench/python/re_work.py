@@ -1,8 +1,9 @@
 """Regular expressions: searching, groups, substitution with a function, backtracking."""
 
 import re
+import sys
 
-ROUNDS = 130
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 130
 
 lines = [
     f"2024-{i % 12 + 1:02d}-{i % 28 + 1:02d}T{i % 24:02d}:{i % 60:02d}:00 "

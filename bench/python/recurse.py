@@ -1,6 +1,8 @@
 """Calls: the recursive Fibonacci numbers."""
 
-N = 34
+import sys
+
+N = int(sys.argv[1]) if len(sys.argv) > 1 else 34
 
 
 def fib(n):

@@ -1,6 +1,8 @@
 """Strings and bytes: joining, splitting, replacing, formatting, searching, encoding."""
 
-ROUNDS = 100
+import sys
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 WORDS = 6_000
 
 

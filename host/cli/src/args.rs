@@ -239,9 +239,8 @@ pub struct ProgramArgs {
     /// Call this export instead of _start, with ARGS as its numbers
     #[arg(long, value_name = "EXPORT")]
     pub invoke: Option<String>,
-    /// The program: a .wasm module, or .wat text
-    pub program: PathBuf,
-    /// Its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
+    /// The program (a .wasm module, or .wat text) and its arguments
+    // One list, so that everything behind the program is the program's, options too.
+    #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["PROGRAM", "ARGS"])]
+    pub command: Vec<String>,
 }

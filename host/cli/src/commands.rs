@@ -52,9 +52,8 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
     let path = match output {
         Some(path) => path,
         None => {
-            let stem = program.program.file_stem();
-            let stem =
-                stem.with_context(|| format!("{} has no name", program.program.display()))?;
+            let stem = Path::new(&program.command[0]).file_stem();
+            let stem = stem.with_context(|| format!("{} has no name", program.command[0]))?;
             // Not `with_extension`: `tool-1.2.wasm` becomes `tool-1.2.wrr`.
             let mut name = stem.to_owned();
             name.push(".wrr");
@@ -323,7 +322,9 @@ fn job(
     deterministic: bool,
     progress: &Progress,
 ) -> anyhow::Result<Job<'_>> {
-    let ProgramArgs { dirs, env, stdin, tcplisten, invoke, program, args } = arguments;
+    let ProgramArgs { dirs, env, stdin, tcplisten, invoke, command } = arguments;
+    let mut args = command.into_iter();
+    let program = PathBuf::from(args.next().context("no program is given")?);
     let module = read_module(&program)
         .with_context(|| format!("cannot read the program {}", program.display()))?;
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();

@@ -66,11 +66,13 @@ fn processors() -> usize {
 
 pub fn replay(arguments: &ReplayArgs) -> anyhow::Result<i32> {
     let progress = Progress::default();
-    let trace = Trace::open(&arguments.file)?.with(cache(), &progress);
+    let trace = Trace::open(&arguments.file)?;
     let options = SeekOptions { checkpoints: !arguments.no_checkpoints };
     if let Some(moment) = &arguments.goto {
-        return goto(&trace, moment, options, arguments);
+        // It has a line of progress of its own.
+        return goto(&trace.with(cache(), &()), moment, options, arguments);
     }
+    let trace = trace.with(cache(), &progress);
     let until = arguments.until.as_ref().map(|moment| trace.target(moment)).transpose()?;
     if let Some(from) = &arguments.from {
         let mut session = trace.seek_roughly(from, options)?;
@@ -112,7 +114,12 @@ fn goto(
     options: SeekOptions,
     arguments: &ReplayArgs,
 ) -> anyhow::Result<i32> {
-    let mut session = trace.seek(moment, options)?;
+    let spinner = Spinner::start(format!("seeking in {}", arguments.file.display()));
+    let sought = trace.seek(moment, options);
+    if let Some(spinner) = spinner {
+        spinner.stop();
+    }
+    let mut session = sought?;
     let target = trace.target(moment)?;
     let memory = session.memory(0).unwrap_or_default();
     if let Some(path) = &arguments.dump_memory {

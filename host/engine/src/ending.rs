@@ -74,7 +74,11 @@ pub(crate) fn ended_by(
             "an exception that nothing catches".to_owned(),
         );
     }
-    let what = format!("{error:#}");
+    // Without the backtrace, which is about the transformed code and differs between variants.
+    let causes = error.chain().map(ToString::to_string);
+    let causes =
+        causes.filter(|cause| !cause.starts_with("error while executing at wasm backtrace"));
+    let what = causes.collect::<Vec<_>>().join(": ");
     if tick == Tick(0) && frames.frames.is_empty() {
         // Nothing of the guest has run.
         return Err(Refusal::Instantiate(what));

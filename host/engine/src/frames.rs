@@ -11,17 +11,31 @@ use wasmtime::{AsContextMut, Memory, Ref, Table, Val};
 use wrr_trace::{Datum, FrameState, Function, Pause};
 use wrr_transform::{FrameLayout, Piece, Saved};
 
-/// Room for the records of a stack, as a multiple of the native stack.
-const RECORDS_PER_STACK: u64 = 4;
+/// Room for the records of a stack, as a multiple of what it takes natively. A native frame has 16 bytes at least; values
+/// that the compiler knows to be constant are only in the record.
+const RECORDS_PER_STACK: u64 = 256;
 
-/// Lets the memory of records be as large as the guest's stack can make it. It costs nothing before it is used.
+/// The most room, in bytes.
+const RECORDS_BYTES_MAX: u64 = 1 << 30;
+
+/// Lets the memory of records be as large as a native stack of so many bytes can make it. What is not used of it
+/// costs nothing.
 pub(crate) fn make_room(
     mut store: impl AsContextMut<Data = State>,
     stack: Memory,
+    native_bytes: u64,
+) -> wasmtime::Result<()> {
+    let bytes = native_bytes.saturating_mul(RECORDS_PER_STACK).min(RECORDS_BYTES_MAX);
+    have_bytes(&mut store, stack, bytes)
+}
+
+fn have_bytes(
+    mut store: impl AsContextMut<Data = State>,
+    stack: Memory,
+    bytes: u64,
 ) -> wasmtime::Result<()> {
     let mut context = store.as_context_mut();
-    let bytes = context.data().limiter.stack_bytes() * RECORDS_PER_STACK;
-    let pages = bytes.div_ceil(1 << 16).min(1 << 15);
+    let pages = bytes.div_ceil(1 << 16);
     let size = stack.size(&context);
     if size < pages {
         context.data_mut().limiter.own = true;
@@ -169,7 +183,8 @@ impl Guest {
         for type_name in references.tables.keys() {
             self.set_kept(&format!("saved_next.{type_name}"), Val::I32(0))?;
         }
-        make_room(&mut self.store, self.parts.stack).map_err(failed)?;
+        let stack = self.parts.stack;
+        have_bytes(&mut self.store, stack, records.len() as u64).map_err(failed)?;
         let memory = self.parts.stack.data_mut(&mut self.store);
         memory
             .get_mut(..records.len())

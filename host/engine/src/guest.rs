@@ -74,6 +74,8 @@ pub(crate) struct State {
     stop_tick: u64,
     stop_event: Option<u64>,
     heart: Option<(Box<dyn Heart>, u64)>,
+    /// Where the native stack was when the guest was entered.
+    stack_base: usize,
     /// Set by a stop: what the guest was stopped in.
     pause: Option<Pause>,
     /// A host call that has not been answered yet.
@@ -112,6 +114,8 @@ pub struct Guest {
     pub(crate) stopped_at: Tick,
     /// What the last export gave.
     pub(crate) results: Vec<Val>,
+    /// The tables, if no instruction of the module changes one.
+    pub(crate) constant_tables: Option<Vec<wrr_trace::TableState>>,
     /// See `function_indices`.
     pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
 }
@@ -188,6 +192,7 @@ impl Guest {
             stop_tick: NEVER,
             stop_event: None,
             heart: None,
+            stack_base: 0,
             pause: None,
             pending: None,
         };
@@ -220,6 +225,7 @@ impl Guest {
             pause: Pause::Tick,
             stopped_at: Tick(0),
             results: Vec::new(),
+            constant_tables: None,
             indices: None,
         };
         guest.skip_absent_phases();
@@ -293,6 +299,10 @@ impl Guest {
             };
             let values = match called {
                 Ok(values) => values,
+                Err(error) if self.store.data_mut().pause.take().is_some() => {
+                    let what = format!("the guest's stack cannot be taken apart: {error:#}");
+                    return Err(Refusal::Engine(what));
+                }
                 Err(error) => {
                     self.pause = Pause::Tick;
                     return Ok(Reached::Ended(self.ended(error)?));
@@ -374,6 +384,7 @@ impl Guest {
 
     pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Val>> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        self.store.data_mut().stack_base = here();
         function.call(&mut self.store, args, &mut results)?;
         Ok(results)
     }
@@ -450,10 +461,18 @@ impl Parts {
     }
 }
 
+/// About where the native stack has come to; it grows downwards.
+#[inline(never)]
+fn here() -> usize {
+    let local = 0u8;
+    std::ptr::from_ref(&local).addr()
+}
+
 /// Starts to unwind the guest's stack: every frame saves itself and returns.
 fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
     let parts = caller.data().parts.expect("a guest runs");
-    crate::frames::make_room(&mut *caller, parts.stack)?;
+    let native_bytes = caller.data().stack_base.saturating_sub(here());
+    crate::frames::make_room(&mut *caller, parts.stack, native_bytes as u64)?;
     parts.sp.set(&mut *caller, Val::I32(0))?;
     parts.state.set(&mut *caller, Val::I32(1))?;
     caller.data_mut().pause = Some(pause);

@@ -12,11 +12,14 @@ impl Limiter {
     pub fn new(limits: Limits) -> Limiter {
         Limiter { limits, own: false }
     }
+}
 
-    /// The recorded native stack.
-    pub fn stack_bytes(&self) -> u64 {
-        self.limits.stack_bytes
-    }
+/// Whether something grows beyond what its type can ever have: the same on every host, and decided by wasmtime before it
+/// asks. It has no other sign than these words, which tests hold it to.
+fn is_impossible(error: &wasmtime::Error) -> bool {
+    let what = error.to_string();
+    what == "memory growth exceeds memory type's limits"
+        || what == "overflow calculating new table size"
 }
 
 impl wasmtime::ResourceLimiter for Limiter {
@@ -31,6 +34,9 @@ impl wasmtime::ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if is_impossible(&error) {
+            return Ok(());
+        }
         // The limits allow it, so a replay would grow: the guest must not see that this host cannot.
         Err(error.context("the host has no memory left for the guest"))
     }
@@ -46,6 +52,9 @@ impl wasmtime::ResourceLimiter for Limiter {
     }
 
     fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if is_impossible(&error) {
+            return Ok(());
+        }
         Err(error.context("the host has no memory left for a table of the guest"))
     }
 

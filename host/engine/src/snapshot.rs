@@ -84,10 +84,7 @@ impl Guest {
             let value = global.get(&mut self.store);
             globals.push(self.datum(value)?);
         }
-        let mut tables = Vec::new();
-        for table in self.tables()? {
-            tables.push(self.table_state(table)?);
-        }
+        let tables = self.table_states()?;
         let mut memories = Vec::new();
         for memory in self.memories()? {
             let bytes = memory.data_size(&self.store) as u64;
@@ -107,6 +104,21 @@ impl Guest {
             dropped_elements: self.dropped("dropped_elements")?,
             host: Default::default(),
         })
+    }
+
+    /// The tables, which in most modules never change once they are filled.
+    fn table_states(&mut self) -> Result<Vec<TableState>, Refusal> {
+        if let Some(known) = &self.constant_tables {
+            return Ok(known.clone());
+        }
+        let mut states = Vec::new();
+        for table in self.tables()? {
+            states.push(self.table_state(table)?);
+        }
+        if !self.program.compile(self.variant, &())?.tables_change {
+            self.constant_tables = Some(states.clone());
+        }
+        Ok(states)
     }
 
     fn table_state(&mut self, table: Table) -> Result<TableState, Refusal> {
@@ -211,8 +223,10 @@ impl Guest {
         if tables.len() != checkpoint.tables.len() {
             return Err(impossible(format!("it has {} tables", checkpoint.tables.len())));
         }
-        for (table, state) in tables.into_iter().zip(&checkpoint.tables) {
-            self.restore_table(table, state)?;
+        if self.program.compile(self.variant, &())?.tables_change {
+            for (table, state) in tables.into_iter().zip(&checkpoint.tables) {
+                self.restore_table(table, state)?;
+            }
         }
         let globals = self.globals()?;
         if globals.len() != checkpoint.globals.len() {

@@ -3,8 +3,9 @@
 //!
 //! Invariant: what the follower does cannot be seen in the recorded run. If it fails, there are fewer checkpoints.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wrr_engine::{
@@ -19,6 +20,10 @@ use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput};
 const BEAT: Duration = Duration::from_millis(20);
 /// A follower begins this late: most runs are over by then.
 const DELAY: Duration = Duration::from_millis(200);
+
+/// At the end a follower may take this share of the run's time to finish what is due, and a little more.
+const PATIENCE: u32 = 25;
+const PATIENCE_LEAST: Duration = Duration::from_millis(50);
 
 /// When checkpoints are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +65,50 @@ impl Pace {
 }
 
 /// Notes the time of ticks, for conversions between the two.
-pub(crate) struct Stamper(Pace);
+pub(crate) struct Stamper {
+    pace: Pace,
+    /// For the follower: when its next checkpoint is due, how far apart they are, and where it finds their ticks.
+    due: Option<(Instant, Duration, Wanted)>,
+}
+
+/// The ticks at which the recorded guest was when a checkpoint was due, ascending: the clock decides when, the tick says where.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted(Arc<Mutex<VecDeque<Tick>>>);
+
+impl Wanted {
+    fn ticks(&self) -> MutexGuard<'_, VecDeque<Tick>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Stamper {
-    pub fn new() -> Stamper {
-        Stamper(Pace::new())
+    /// For a recording with this follower.
+    pub fn new(follower: Option<&Follower>) -> Stamper {
+        let due = follower.and_then(|follower| {
+            let every = follower.every?;
+            Some((Instant::now() + every, every, follower.wanted.clone()))
+        });
+        Stamper { pace: Pace::new(), due }
     }
 }
 
 impl Heart for Stamper {
     fn beat(&mut self, host: &mut Host, tick: Tick) -> Beat {
         host.stamp(tick);
-        Beat::After(self.0.next(Instant::now()))
+        let now = Instant::now();
+        if let Some((due, every, wanted)) = &mut self.due
+            && now >= *due
+        {
+            *due = now + *every;
+            wanted.ticks().push_back(tick);
+        }
+        Beat::After(self.pace.next(now))
     }
 }
 
 struct FollowerHeart {
     pace: Pace,
-    due: Option<Instant>,
-    every: Duration,
+    wanted: Wanted,
     stop: Arc<AtomicBool>,
     watch: Arc<Mutex<Watch>>,
 }
@@ -110,17 +140,15 @@ impl Watch {
 }
 
 impl Heart for FollowerHeart {
-    fn beat(&mut self, _host: &mut Host, _tick: Tick) -> Beat {
+    fn beat(&mut self, _host: &mut Host, tick: Tick) -> Beat {
         let now = Instant::now();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.runs(now);
         if self.stop.load(Ordering::Relaxed) {
             return Beat::Stop;
         }
-        if let Some(due) = &mut self.due
-            && now >= *due
-        {
-            *due = now + self.every;
+        let passed = self.wanted.ticks().iter().take_while(|wanted| **wanted <= tick).count();
+        if passed > 0 {
             watch.wanted = Some(now);
             return Beat::Stop;
         }
@@ -145,6 +173,9 @@ pub(crate) struct Follower {
     stop: Arc<AtomicBool>,
     cancel: CancelHandle,
     complete: bool,
+    every: Option<Duration>,
+    wanted: Wanted,
+    started: Instant,
 }
 
 /// What a follower replays, and from where.
@@ -178,6 +209,13 @@ impl Follower {
         let stop = Arc::new(AtomicBool::new(false));
         let complete = matches!(checkpoints.spacing, Spacing::Ticks(_));
         let stopped = Arc::clone(&stop);
+        let every = match checkpoints.spacing {
+            Spacing::Every(every) => Some(every),
+            Spacing::Ticks(_) => None,
+        };
+        let wanted = Wanted::default();
+        let ticks = wanted.clone();
+        let started = Instant::now();
         let thread = std::thread::Builder::new().name("wrr follower".to_owned()).spawn(move || {
             yield_to_others();
             if !complete {
@@ -189,12 +227,15 @@ impl Follower {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            if let Err(why) = run(follow, &sink, followed, checkpoints.spacing, &stopped) {
+            if let Err(why) = run(follow, &sink, followed, checkpoints.spacing, &stopped, &ticks) {
                 tracing::debug!("no more checkpoints are taken: {why}");
             }
         });
         match thread {
-            Ok(thread) => Ok(Some(Follower { thread: Some(thread), stop, cancel, complete })),
+            Ok(thread) => {
+                let thread = Some(thread);
+                Ok(Some(Follower { thread, stop, cancel, complete, every, wanted, started }))
+            }
             Err(error) => {
                 tracing::warn!("no checkpoints are taken: no thread for them: {error}");
                 Ok(None)
@@ -202,8 +243,21 @@ impl Follower {
         }
     }
 
-    /// The recorded guest has ended by itself or not. Waits for the follower only if the recording must have all its checkpoints.
+    /// The recorded guest has ended by itself or not. Waits for the follower if the recording must have all its checkpoints;
+    /// otherwise not for long, in relation to the run, and only while one is due.
     pub fn finish(mut self, ended_by_itself: bool) {
+        let patience = self.started.elapsed() / PATIENCE + PATIENCE_LEAST;
+        let until = Instant::now() + patience;
+        let works =
+            |thread: &Option<JoinHandle<()>>| thread.as_ref().is_some_and(|t| !t.is_finished());
+        while ended_by_itself
+            && !self.complete
+            && !self.wanted.ticks().is_empty()
+            && works(&self.thread)
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         if !(self.complete && ended_by_itself) {
             self.stop.store(true, Ordering::Relaxed);
             self.cancel.cancel();
@@ -222,6 +276,7 @@ fn run(
     followed: Followed,
     spacing: Spacing,
     stop: &Arc<AtomicBool>,
+    wanted: &Wanted,
 ) -> Result<(), String> {
     let Followed { program, entry, state, event, guest: start, images } = followed;
     let text = |e: &dyn std::fmt::Display| e.to_string();
@@ -249,25 +304,15 @@ fn run(
     guest.track(images);
     let mut next_tick = None;
     let watch = Arc::new(Mutex::new(Watch::default()));
-    match spacing {
-        Spacing::Every(every) => guest.set_heart(Some(Box::new(FollowerHeart {
-            pace: Pace::new(),
-            due: Some(Instant::now() + every),
-            every,
-            stop: Arc::clone(stop),
-            watch: Arc::clone(&watch),
-        }))),
-        Spacing::Ticks(ticks) => {
-            next_tick = Some((guest.tick().0 / ticks + 1) * ticks);
-            guest.set_heart(Some(Box::new(FollowerHeart {
-                pace: Pace::new(),
-                due: None,
-                every: Duration::MAX,
-                stop: Arc::clone(stop),
-                watch: Arc::clone(&watch),
-            })));
-        }
+    if let Spacing::Ticks(ticks) = spacing {
+        next_tick = Some((guest.tick().0 / ticks + 1) * ticks);
     }
+    guest.set_heart(Some(Box::new(FollowerHeart {
+        pace: Pace::new(),
+        wanted: wanted.clone(),
+        stop: Arc::clone(stop),
+        watch: Arc::clone(&watch),
+    })));
     loop {
         let until = next_tick.map_or(Until::End, |tick| Until::Tick(Tick(tick)));
         let reached =
@@ -282,9 +327,10 @@ fn run(
         }
         let tick = checkpoint.tick;
         sink.put(guest.take_new_pages(), checkpoint).map_err(|e| text(&e))?;
+        wanted.ticks().retain(|wanted| *wanted > tick);
         let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = watch.wanted.take().unwrap_or(stopped);
-        watch.last = Some((tick, stopped.duration_since(wanted), stopped.elapsed()));
+        let since = watch.wanted.take().unwrap_or(stopped);
+        watch.last = Some((tick, stopped.duration_since(since), stopped.elapsed()));
         watch.resumed = Some(Instant::now());
     }
 }

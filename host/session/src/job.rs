@@ -97,9 +97,17 @@ pub(crate) fn entry(invoke: Option<&str>, args: &[String]) -> Entry {
     }
 }
 
+/// A job that can be started.
+struct Prepared {
+    module: Arc<[u8]>,
+    id: ModuleId,
+    program: Program,
+    entry: Entry,
+}
+
 /// Checks and compiles everything that can fail before the world is touched.
-fn prepare(job: &mut Job<'_>) -> Result<(Arc<[u8]>, ModuleId, Program, Entry), Error> {
-    let load = |job: &mut Job<'_>| -> Result<(Arc<[u8]>, ModuleId, Program, Entry), Refusal> {
+fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
+    let load = |job: &mut Job<'_>| -> Result<Prepared, Refusal> {
         let module: Arc<[u8]> = module_bytes(std::mem::take(&mut job.module))?.into();
         let id = ModuleId::of(&module);
         let program = Program::load(
@@ -112,7 +120,7 @@ fn prepare(job: &mut Job<'_>) -> Result<(Arc<[u8]>, ModuleId, Program, Entry), E
         )?;
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
-        Ok((module, id, program, entry))
+        Ok(Prepared { module, id, program, entry })
     };
     load(job).map_err(|refusal| Error::Refused { name: job.name.clone(), refusal })
 }
@@ -122,7 +130,7 @@ fn prepare(job: &mut Job<'_>) -> Result<(Arc<[u8]>, ModuleId, Program, Entry), E
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
 pub fn run(mut job: Job<'_>) -> Result<End, Error> {
-    let (_, _, program, entry) = prepare(&mut job)?;
+    let Prepared { program, entry, .. } = prepare(&mut job)?;
     let host = Host::new(Live::new(job.live)?);
     let (guest, ended) = run_to_end(&program, &entry, host, None)
         .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
@@ -190,7 +198,7 @@ pub fn record(
     path: &Path,
     options: RecordOptions<'_>,
 ) -> Result<Recorded, Error> {
-    let (module, id, program, entry) = prepare(&mut job)?;
+    let Prepared { module, id, program, entry } = prepare(&mut job)?;
     let manifest = Manifest {
         recorder: env!("CARGO_PKG_VERSION").to_owned(),
         name: job.name.clone(),
@@ -206,7 +214,7 @@ pub fn record(
         origin: None,
     };
     let deterministic = job.live.deterministic;
-    let writer_options = WriterOptions { canonical: deterministic, ..Default::default() };
+    let writer_options = WriterOptions { canonical: deterministic, elapsed_ns: 0 };
     let live = Live::new(job.live)?;
     let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
     if let Some(on_start) = options.on_start {
@@ -229,7 +237,7 @@ pub fn record(
     let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
     // A deterministic recording knows no wall clock.
     let heart: Option<Box<dyn Heart>> =
-        if deterministic { None } else { Some(Box::new(Stamper::new())) };
+        if deterministic { None } else { Some(Box::new(Stamper::new(follower.as_ref()))) };
     let (guest, ended) = run_to_end(&program, &entry, host, heart)
         .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
     finish(guest, ended, Finished::Recorded { follower })

@@ -45,7 +45,7 @@ impl Trace<'_> {
         let Some(ResumeTo { path, options }) = to else {
             guest.host().set_source(live);
             let ended = run_on(&program, &mut guest).map_err(refused)?;
-            return Ok(finish(guest, ended, Finished::Unrecorded)?);
+            return finish(guest, ended, Finished::Unrecorded);
         };
         let origin = Origin {
             trace: self.reader().path().file_name().unwrap_or_default().to_string_lossy().into(),
@@ -57,9 +57,12 @@ impl Trace<'_> {
             origin: Some(origin),
             ..manifest.clone()
         };
-        let elapsed_ns = self.reader().elapsed_ns_at_tick(guest.tick())?.unwrap_or(0);
-        let writer_options =
-            WriterOptions { canonical: manifest.deterministic, elapsed_ns, ..Default::default() };
+        let elapsed_ns = match self.reader().elapsed_ns_at_tick(guest.tick())? {
+            Some(elapsed_ns) => elapsed_ns,
+            // Behind the last stamp that a killed recorder wrote.
+            None => self.reader().time_stamps()?.last().map_or(0, |stamp| stamp.elapsed_ns),
+        };
+        let writer_options = WriterOptions { canonical: manifest.deterministic, elapsed_ns };
         let module = self.reader().module()?.into();
         let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
         let mut options = options;
@@ -74,9 +77,9 @@ impl Trace<'_> {
             None => None,
         };
         guest.host().set_source(Recorder::new(live, writer, options.on_trace_error));
-        guest.set_heart(Some(Box::new(Stamper::new())));
+        guest.set_heart(Some(Box::new(Stamper::new(follower.as_ref()))));
         let ended = run_on(&program, &mut guest).map_err(refused)?;
-        Ok(finish(guest, ended, Finished::Recorded { follower })?)
+        finish(guest, ended, Finished::Recorded { follower })
     }
 
     /// Everything that was recorded before the guest's moment, with the checkpoints.

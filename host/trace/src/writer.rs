@@ -144,6 +144,7 @@ impl State {
         }
         let tick = tick.max(self.encoder.last_tick()).max(self.last_stamp.tick);
         let elapsed_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let elapsed_ns = elapsed_ns.max(self.last_stamp.elapsed_ns);
         self.last_stamp = TimeStamp { tick, event: self.encoder.next_event(), elapsed_ns };
         self.stamps.push(self.last_stamp);
     }

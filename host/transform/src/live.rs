@@ -208,3 +208,99 @@ fn try_targets(events: &[Event], blocks: usize) -> Vec<Option<&[Label]>> {
     }
     targets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(events: &[Event], blocks: usize) -> Vec<Vec<u32>> {
+        let liveness = Liveness::of(events, 70, blocks);
+        let sites = events.iter().filter(|event| matches!(event, Event::Site(_))).count();
+        (0..sites as u32).map(|site| liveness.at(site).iter().collect()).collect()
+    }
+
+    #[test]
+    fn what_is_read_before_it_is_set_is_live() {
+        let events = [
+            Event::Site(0),
+            Event::Get(3),
+            Event::Set(65),
+            Event::Site(1),
+            Event::Get(65),
+            Event::Get(1),
+            Event::End { block: 0, without_else: false },
+        ];
+        assert_eq!(live(&events, 1), [vec![1, 3], vec![1, 65]]);
+    }
+
+    #[test]
+    fn what_the_next_iteration_reads_is_live_at_the_end_of_this_one() {
+        let events = [
+            Event::Loop { block: 1 },
+            Event::Site(0),
+            Event::Get(2),
+            Event::Loop { block: 2 },
+            Event::Site(1),
+            Event::BrIf(Label(2)),
+            Event::BrIf(Label(1)),
+            Event::Site(2),
+            Event::Get(7),
+            Event::Set(2),
+            Event::Br(vec![Label(2)]),
+            Event::End { block: 2, without_else: false },
+            Event::End { block: 1, without_else: false },
+            Event::End { block: 0, without_else: false },
+        ];
+        // Local 2 is read by the outer loop, which the inner one can go on with.
+        assert_eq!(live(&events, 3), [vec![2, 7], vec![2, 7], vec![7]]);
+    }
+
+    #[test]
+    fn the_arms_of_an_if_are_alternatives() {
+        let events = [
+            Event::Site(0),
+            Event::If { block: 1 },
+            Event::Site(1),
+            Event::Set(1),
+            Event::Else { block: 1 },
+            Event::Site(2),
+            Event::Get(2),
+            Event::End { block: 1, without_else: false },
+            Event::Site(3),
+            Event::Get(1),
+            Event::Get(3),
+            Event::End { block: 0, without_else: false },
+        ];
+        assert_eq!(live(&events, 2), [vec![1, 2, 3], vec![3], vec![1, 2, 3], vec![1, 3]]);
+    }
+
+    #[test]
+    fn handlers_keep_what_they_read_live_in_all_that_they_protect() {
+        let events = [
+            Event::Site(0),
+            Event::Try { block: 2, targets: vec![Label(1)] },
+            Event::Site(1),
+            Event::Set(5),
+            Event::Throw,
+            Event::End { block: 2, without_else: false },
+            Event::Br(vec![Label(0)]),
+            Event::End { block: 1, without_else: false },
+            Event::Get(5),
+            Event::End { block: 0, without_else: false },
+        ];
+        // The call of site 1 may throw what is caught before local 5 is set.
+        assert_eq!(live(&events, 3), [vec![5], vec![5]]);
+    }
+
+    #[test]
+    fn nothing_is_live_where_control_leaves_the_function() {
+        let events = [
+            Event::Site(0),
+            Event::Br(Vec::new()),
+            Event::End { block: 1, without_else: false },
+            Event::Get(4),
+            Event::End { block: 0, without_else: false },
+        ];
+        assert_eq!(live(&events, 2), [Vec::<u32>::new()]);
+    }
+}

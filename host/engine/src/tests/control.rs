@@ -79,6 +79,44 @@ fn locals_that_change_while_their_old_value_waits_keep_both() {
 }
 
 #[test]
+fn an_operand_keeps_its_value_when_its_local_changes_before_a_stop() {
+    let text = with_prelude(
+        r#"(func (export "f") (param $x i32) (param $y i32) (result i32)
+            local.get $x
+            local.get $x
+            (local.set $x (i32.const 50))
+            (call $tick)
+            local.get $x
+            (drop (local.tee $x (i32.const 60)))
+            i32.add
+            (drop (call $yield))
+            ;; Only one way changes it.
+            (if (local.get $y) (then (local.set $x (i32.const 70)) (call $tick)))
+            local.get $x
+            block
+              (call $tick)
+              (br_if 0 (i32.eqz (local.get $y)))
+              (local.set $x (i32.const 80))
+              (call $tick)
+            end
+            (call $tick)
+            local.get $x
+            (local.set $x (i32.const 1000))
+            (if (i32.eqz (local.get $y)) (then (call $tick)) (else (local.set $x (i32.const 2000))))
+            (call $tick)
+            i32.add
+            i32.add
+            i32.sub
+            (i32.mul (local.get $x)))"#,
+    );
+    let (results, _) = everywhere(
+        &text,
+        &[("f", &[Val::I32(4), Val::I32(0)]), ("f", &[Val::I32(4), Val::I32(1)])],
+    );
+    assert_eq!(results, [i32((4 - (54 + 60 + 60)) * 1000), i32((4 - (54 + 70 + 80)) * 2000)]);
+}
+
+#[test]
 fn an_inner_loop_can_go_on_with_the_outer_one() {
     let text = with_prelude(
         r#"(func (export "f") (param $n i32) (result i32) (local $i i32) (local $j i32) (local $sum i32)
@@ -291,6 +329,26 @@ fn ten_thousand_frames_of_recursion_are_captured_and_restored() {
     let (results, checked) = everywhere_with(&text, &[("f", &[Val::I32(10_000)])], 16 << 20, 3);
     assert_eq!(results, [i32(5 + 10_000 * 10_001 / 2)]);
     assert!(checked.frames > 9_000);
+}
+
+#[test]
+fn frames_of_constants_take_more_room_than_the_native_stack() {
+    // The compiler knows all these locals, so that they are nowhere on the native stack; a record has them, and so have
+    // the native frames of continuations, which therefore need much more stack.
+    let mut text =
+        String::from("(func $deep (export \"f\") (param $n i32) (result i64) (local $sum i64)\n");
+    for local in 0..900 {
+        let _ = writeln!(text, "(local $l{local} i64)");
+    }
+    text += "(if (i32.eqz (local.get $n)) (then (drop (call $yield)) (return (i64.const 0))))
+             (local.set $sum (call $deep (i32.sub (local.get $n) (i32.const 1))))\n";
+    for local in 0..900 {
+        let _ = writeln!(text, "(local.set $sum (i64.add (local.get $sum) (local.get $l{local})))");
+    }
+    text += "(i64.add (local.get $sum) (i64.const 1)))";
+    let (results, _) =
+        everywhere_with(&with_prelude(&text), &[("f", &[Val::I32(2000)])], 64 << 20, 1);
+    assert_eq!(results, [i64(2000)]);
 }
 
 #[test]

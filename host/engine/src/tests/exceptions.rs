@@ -1,6 +1,6 @@
 //! Handlers around a stop.
 
-use super::run::{everywhere, i32};
+use super::run::{everywhere, everywhere_with, i32};
 use wasmtime::Val;
 
 const PRELUDE: &str = r#"
@@ -240,4 +240,57 @@ fn exceptions_that_leave_the_guest_end_the_call() {
     for result in &results[1..] {
         assert!(result.contains("UncaughtException"), "{results:?}");
     }
+}
+
+#[test]
+fn locals_that_only_handlers_read_are_kept() {
+    let results = everywhere_0_to_3(
+        r#"(func (export "f") (param $n i32) (result i32) (local $x i32) (local $y i32) (local $z i32)
+            (local.set $x (i32.const 5))
+            (local.set $y (i32.const 60))
+            (local.set $z (i32.const 700))
+            (call $tick)
+            ;; Nothing in it calls.
+            block $h
+              try_table (catch_all $h)
+                (if (local.get $n) (then (local.set $x (i32.const 6)) (throw $b)))
+                (throw $a (i32.const 1))
+              end
+            end
+            (call $tick)
+            ;; Through a handler that does not fit, to one further out.
+            block $outer
+              try_table (catch_all $outer)
+                block $inner (result i32)
+                  try_table (catch $a $inner) (drop (call $throws (local.get $n))) (return (local.get $y)) end
+                  unreachable
+                end
+                drop
+                (return (i32.add (local.get $x) (local.get $y)))
+              end
+            end
+            (i32.add (local.get $x) (local.get $z)))"#,
+    );
+    assert_eq!(results, [i32(60), i32(66), i32(706), i32(706)]);
+}
+
+#[test]
+fn many_exceptions_are_collected_and_stops_between_them_hold() {
+    let text = with_prelude(
+        r#"(func (export "f") (param $n i32) (result i32) (local $last exnref) (local $sum i32)
+            loop $l
+              block $h (result i32 exnref)
+                try_table (catch_ref $a $h) (throw $a (local.get $n)) end
+                unreachable
+              end
+              local.set $last
+              (local.set $sum (i32.add (local.get $sum)))
+              (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))
+            end
+            (call $tick)
+            (i32.add (local.get $sum) (ref.is_null (local.get $last))))"#,
+    );
+    let (results, _) = everywhere_with(&text, &[("f", &[Val::I32(100_000)])], 1 << 20, 3);
+    let sum = (1..=100_000).fold(0i32, |sum, n| sum.wrapping_add(n));
+    assert_eq!(results, [i32(sum)]);
 }

@@ -47,7 +47,7 @@ enum Ty {
 
 use Ty::{Exn, F32, F64, Func, I32, I64, Strict, V128};
 
-const ALL: [Ty; 12] = [I32, I32, I32, I64, I64, F32, F64, F64, V128, Func, Strict, Exn];
+const ALL: [Ty; 14] = [I32, I32, I32, I32, I32, I64, I64, F32, F64, F64, V128, Func, Strict, Exn];
 
 impl Ty {
     fn text(self) -> &'static str {

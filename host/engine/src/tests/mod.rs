@@ -7,6 +7,7 @@ mod control;
 mod exceptions;
 mod generated;
 mod generator;
+mod hearts;
 mod offsets;
 mod references;
 mod run;

@@ -220,50 +220,35 @@ fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checke
     let whole = Run::new(program, Variant::Inspect, calls).finish();
     let other = Run::new(program, Variant::Run, calls).finish();
     assert_eq!(whole, other, "the variants differ without any stop");
-    let mut checked = Checked { ticks: whole.tick, events: whole.events, ..Checked::default() };
     let spread = |count: u64| -> BTreeSet<u64> {
         (0..count.min(stops_max)).map(|n| n * count / count.min(stops_max)).collect()
     };
-
-    // One guest that is stopped again and again.
-    let mut chain = Run::new(program, Variant::Inspect, calls);
-    for tick in spread(whole.tick).into_iter().map(|tick| tick + 1) {
-        assert!(chain.go(Until::Tick(Tick(tick))), "it ended before tick {tick}");
-        assert_eq!(chain.guest.tick(), Tick(tick));
-        let saved = chain.save();
-        checked.stops += 1;
-        checked.frames += saved.checkpoint.frames.len() as u64;
-        let context = format!("at tick {tick}, {:?}", saved.checkpoint.frames);
-        let mut direct = Run::new(program, Variant::Inspect, calls);
-        assert!(direct.go(Until::Tick(Tick(tick))));
-        assert_eq!(direct.save(), saved, "another way leads to another state {context}");
-        assert_eq!(direct.finish(), whole, "after a stop it goes on differently {context}");
-        check_restored(program, calls, &saved, &whole, &context);
-    }
-    assert_eq!(chain.finish(), whole, "a chain of stops changes what it does");
-
-    // Stops in the other variant are where it can stop.
-    let mut chain = Run::new(program, Variant::Run, calls);
-    for tick in spread(whole.tick).into_iter().map(|tick| tick + 1) {
-        if chain.guest.tick() >= Tick(tick) {
-            continue;
+    let ticks: Vec<u64> = spread(whole.tick).into_iter().map(|tick| tick + 1).collect();
+    // One guest that is stopped again and again. The other variant stops where it can.
+    let stops = [Variant::Inspect, Variant::Run]
+        .map(|variant| (variant, chain(program, variant, calls, &ticks, &whole)));
+    let mut checked = Checked { ticks: whole.tick, events: whole.events, ..Checked::default() };
+    for (variant, saves) in &stops {
+        for (tick, saved) in saves {
+            checked.stops += 1;
+            checked.frames += saved.checkpoint.frames.len() as u64;
+            let context = format!("at tick {tick} in {variant:?}, {:?}", saved.checkpoint.frames);
+            let mut direct = Run::new(program, *variant, calls);
+            assert!(direct.go(Until::Tick(Tick(*tick))));
+            assert_eq!(direct.save(), *saved, "another way leads to another state {context}");
+            assert_eq!(direct.finish(), whole, "after a stop it goes on differently {context}");
+            check_restored(program, calls, saved, &whole, &context);
+            for (other, saves) in &stops {
+                let Some((next, expected)) = saves.iter().find(|(next, _)| next > tick) else {
+                    continue;
+                };
+                let mut run = Run::restored(program, *other, calls, saved);
+                assert!(run.go(Until::Tick(Tick(*next))), "no stop at {next} {context}");
+                assert_eq!(run.save(), *expected, "the next stop in {other:?} {context}");
+            }
         }
-        if !chain.go(Until::Tick(Tick(tick))) {
-            break;
-        }
-        let saved = chain.save();
-        checked.stops += 1;
-        let context = format!("in the run variant at {tick}, {:?}", saved.checkpoint.frames);
-        check_restored(program, calls, &saved, &whole, &context);
     }
-    if chain.call < calls.len() {
-        assert_eq!(
-            chain.finish(),
-            whole,
-            "a chain of stops of the run variant changes what it does"
-        );
-    }
-
+    assert_eq!(stops[0].1.len(), ticks.len());
     for variant in [Variant::Run, Variant::Inspect] {
         let mut chain = Run::new(program, variant, calls);
         for event in spread(whole.events) {
@@ -278,6 +263,40 @@ fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checke
         assert_eq!(chain.finish(), whole, "a chain of stops in {variant:?} changes what it does");
     }
     checked
+}
+
+/// Stops one guest at these ticks, or as soon as possible after them; gives where it was then.
+fn chain(
+    program: &Program,
+    variant: Variant,
+    calls: &[Invocation],
+    ticks: &[u64],
+    whole: &Outcomes,
+) -> Vec<(u64, Saved)> {
+    let mut run = Run::new(program, variant, calls);
+    let mut saves = Vec::new();
+    for &tick in ticks {
+        // It may have come further already.
+        if run.guest.tick() >= Tick(tick) {
+            continue;
+        }
+        if !run.go(Until::Tick(Tick(tick))) {
+            assert_eq!(
+                run.outcomes(),
+                *whole,
+                "a chain of stops in {variant:?} changes what it does"
+            );
+            return saves;
+        }
+        let now = run.guest.tick().0;
+        assert!(
+            now == tick || (now > tick && variant == Variant::Run),
+            "at {now} instead of {tick}"
+        );
+        saves.push((now, run.save()));
+    }
+    assert_eq!(run.finish(), *whole, "a chain of stops in {variant:?} changes what it does");
+    saves
 }
 
 /// A saved state goes on in a new guest, in both variants, as if nothing had happened.

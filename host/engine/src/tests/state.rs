@@ -117,6 +117,30 @@ fn tables_that_grow_are_part_of_the_state() {
 }
 
 #[test]
+fn growing_beyond_all_bounds_fails_in_the_guest_not_in_the_host() {
+    let text = with_prelude(
+        r#"(memory $a 1) (memory $limited 1 2) (memory $wide i64 1)
+          (table $t 1 funcref) (table $limited 1 2 funcref) (table $wide i64 1 funcref)
+          (func (export "f") (param $n i32) (param $wide i64) (result i32)
+            (memory.grow $limited (local.get $n))
+            (call $tick)
+            (memory.grow $a (local.get $n))
+            i32.add
+            (i32.add (i32.wrap_i64 (memory.grow $wide (local.get $wide))))
+            (i32.add (table.grow $t (ref.null func) (local.get $n)))
+            (i32.add (table.grow $limited (ref.null func) (local.get $n)))
+            (i32.add (i32.wrap_i64 (table.grow $wide (ref.null func) (local.get $wide))))
+            (call $tick))"#,
+    );
+    let numbers = [(65536, 1 << 48), (-1, -1), (i32::MAX, i64::MAX)];
+    let numbers = numbers.map(|(n, wide)| [Val::I32(n), Val::I64(wide)]);
+    let calls: Vec<(&str, &[Val])> = numbers.iter().map(|args| ("f", &args[..])).collect();
+    let (results, _) = everywhere(&text, &calls);
+    // The first table can have 65,536 more.
+    assert_eq!(results, [i32(-5 + 1), i32(-6), i32(-6)]);
+}
+
+#[test]
 fn a_start_function_and_initialize_can_be_stopped_in() {
     let text = with_prelude(
         r#"(global $g (mut i32) (i32.const 1)) (table 3 funcref)
