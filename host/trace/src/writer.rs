@@ -534,8 +534,13 @@ mod tests {
     fn record(path: &Path, canonical: bool, flush_every: u64) -> Saved {
         let module: Arc<[u8]> = b"\0asm\x01\0\0\0".repeat(50_000).into();
         let manifest = Manifest::for_module(&module);
-        let writer =
-            TraceWriter::create(path, &manifest, module, WriterOptions { canonical }).unwrap();
+        let writer = TraceWriter::create(
+            path,
+            &manifest,
+            module,
+            WriterOptions { canonical, elapsed_ns: 0 },
+        )
+        .unwrap();
         for i in 0..10_000 {
             let (call, outcome) = call(i);
             writer.append(Tick(i / 3), &call, &outcome).unwrap();

@@ -8,7 +8,7 @@ use wasmtime::Val;
 #[test]
 fn generated_programs_can_be_stopped_and_restored_everywhere() {
     let mut checked = Checked::default();
-    for seed in seeds(40) {
+    for seed in seeds(25) {
         let (text, calls) = generator::module(seed);
         let program =
             load(text.as_bytes(), 1 << 20).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));

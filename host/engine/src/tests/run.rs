@@ -191,6 +191,16 @@ pub fn load(module: &[u8], stack_bytes: u64) -> Result<Program, Refusal> {
     Program::load(bytes.into(), id, &limits, None, (Purpose::Live, Variant::Inspect), &())
 }
 
+/// Whether the module can be instantiated: its segments may not fit.
+pub fn starts(program: &Program) -> bool {
+    let entry = Entry::Export { name: String::new(), args: Vec::new() };
+    let host = Fake::at(EventIndex(0));
+    let guest = program.on_guest_stack(|| {
+        Guest::with_args(program, Variant::Run, &entry, Vec::new(), host).map(drop)
+    });
+    !matches!(guest.unwrap(), Err(Refusal::Instantiate(_)))
+}
+
 /// How much was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {

@@ -22,7 +22,8 @@ fn module() -> Arc<[u8]> {
 
 fn start(path: &Path, canonical: bool) -> TraceWriter {
     let manifest = Manifest::for_module(&module());
-    TraceWriter::create(path, &manifest, module(), WriterOptions { canonical }).unwrap()
+    TraceWriter::create(path, &manifest, module(), WriterOptions { canonical, elapsed_ns: 0 })
+        .unwrap()
 }
 
 /// Event number `i`, which happens at tick `10 * i + 10`.
