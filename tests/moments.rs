@@ -128,6 +128,9 @@ fn moments_are_named_in_many_ways_and_wrong_ones_are_explained() {
             assert!(message.contains(word), "{moment}: {message}");
         }
     }
+    let backwards = ["replay", "t.wrr", "--from", "50%", "--until", "#1"];
+    let message = text(&said(folder, &backwards, 2).stderr);
+    assert!(message.contains("the end lies before the beginning"), "{message}");
     let deterministic = record_collatz(folder, "d.wrr", &["--deterministic"], "100");
     assert!(!deterministic.is_empty());
     let message = text(&said(folder, &["replay", "d.wrr", "--goto", "0.1s"], 2).stderr);

@@ -161,11 +161,6 @@ fn seeks_and_resumes(guest: &Guest) {
     }
 }
 
-/// Numbers up to `most` that look random and are the same every time.
-fn spread(i: u64, most: u64) -> u64 {
-    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (most + 1)
-}
-
 fn is_refused_with_a_reason(guest: &Guest) {
     let folder = scratch();
     let output = run_guest(&["record"], guest, folder.path());

@@ -191,11 +191,6 @@ const COMPUTES: &str = "import json\n\
     \x20   text = json.dumps(data)\n\
     \x20   print(step, len(text), sum(map(ord, text)) % 9973, fib(17), flush=True)\n";
 
-/// Numbers up to `most` that look random and are the same every time.
-fn spread(i: u64, most: u64) -> u64 {
-    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (most + 1)
-}
-
 #[test]
 fn cpython_is_sought_in_and_resumed_at_random_moments_in_new_processes() {
     let folder = scratch();

@@ -34,6 +34,11 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(reader) = TraceReader::open_damaged(file.path()) {
         let events = reader.events().expect("it begins").take_while(Result::is_ok).count();
         let _ = (reader.time_stamps(), reader.module(), reader.chunk_totals());
+        for place in 0..reader.checkpoints().len() {
+            let _ = reader.checkpoint(place);
+        }
+        let mut page = [0; wrr_trace::PAGE_BYTES];
+        let _ = reader.read_pages(vec![(wrr_trace::PageId(reader.page_count()), &mut page)]);
         if let Ok(strict) = strict {
             assert_eq!(strict.events().expect("it begins").count(), events);
         }

@@ -259,3 +259,8 @@ fn talk(port: u16, message: &[u8]) {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());
 }
+
+/// Numbers up to `most` that look random and are the same every time.
+pub fn spread(i: u64, most: u64) -> u64 {
+    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (most + 1)
+}

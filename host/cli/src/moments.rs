@@ -14,8 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 use wrr::format::{EventIndex, Tick};
 use wrr::{
-    Checkpoints, Ending, LiveConfig, Moment, Played, RecordOptions, ReplayOutput, Replayed,
-    ResumeTo, SeekOptions, Session, Spacing, Stdin, Target, Trace, TrackerKind,
+    Checkpoints, Ending, LiveConfig, Moment, Played, Position, RecordOptions, ReplayOutput,
+    Replayed, ResumeTo, SeekOptions, Session, Spacing, Stdin, Trace, TrackerKind,
 };
 
 /// How many frames of a stack are shown to people.
@@ -120,7 +120,6 @@ fn goto(
         spinner.stop();
     }
     let mut session = sought?;
-    let target = trace.target(moment)?;
     let memory = session.memory(0).unwrap_or_default();
     if let Some(path) = &arguments.dump_memory {
         std::fs::write(path, memory)
@@ -129,11 +128,11 @@ fn goto(
     let read = arguments.read.as_deref().map(|read| piece(memory, read)).transpose()?;
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        let object = state_json(trace, &mut session, target, read.as_deref())?;
+        let object = state_json(trace, &mut session, read.as_deref())?;
         writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
         return Ok(0);
     }
-    for (name, text) in state_lines(trace, &mut session, target)? {
+    for (name, text) in state_lines(trace, &mut session)? {
         writeln!(out, "{name:<12} {}", plain(&text))?;
     }
     if let (Some(bytes), Some([address, _])) = (read, arguments.read.as_deref()) {
@@ -162,10 +161,9 @@ fn wall_seconds(trace: &Trace<'_>, tick: Tick) -> anyhow::Result<Option<f64>> {
 fn state_json(
     trace: &Trace<'_>,
     session: &mut Session<'_>,
-    target: Target,
     read: Option<&[u8]>,
 ) -> anyhow::Result<serde_json::Value> {
-    let (tick, event) = session.position();
+    let Position { tick, event, in_call } = session.position();
     let stack = session.stack()?;
     let hash = session.state_hash()?;
     let seek = session.seek();
@@ -173,7 +171,7 @@ fn state_json(
     let mut object = json!({
         "tick": tick.0,
         "event": event.0,
-        "in_call": matches!(target, Target::Event(_)),
+        "in_call": in_call,
         "offset": stack.first().map(|frame| frame.offset),
         "wall_seconds": wall_seconds(trace, tick)?,
         "memory_bytes": session.memory_bytes(),
@@ -195,9 +193,8 @@ fn state_json(
 fn state_lines(
     trace: &Trace<'_>,
     session: &mut Session<'_>,
-    target: Target,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let (tick, event) = session.position();
+    let Position { tick, event, in_call } = session.position();
     let mut lines = Vec::new();
     let share = match trace.reader().end_tick() {
         Some(end) if end.0 > 0 => format!(" of {} ({:.1} %)", end.0, share(tick, end)),
@@ -206,13 +203,13 @@ fn state_lines(
     lines.push(("tick", format!("{}{share}", tick.0)));
     lines.push((
         "events",
-        match target {
-            Target::Event(_) => {
+        match in_call {
+            true => {
                 let call = trace.reader().events_from(EventIndex(event.0))?.next().transpose()?;
                 let call = call.map_or_else(String::new, |e| format!(": {}", e.call));
                 format!("in the call of #{}{call}", event.0)
             }
-            Target::Tick(_) => format!("{} before", event.0),
+            false => format!("{} before", event.0),
         },
     ));
     if let Some(seconds) = wall_seconds(trace, tick)? {

@@ -136,32 +136,10 @@ impl Program {
             Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
-
-    /// Runs the program to its end on a stack of its own, and gives the host back.
-    ///
-    /// # Errors
-    /// The reason why it cannot start. What happens later is in [`Ended`].
-    pub fn run(
-        &self,
-        entry: &Entry,
-        host: Host,
-        heart: Option<Box<dyn Heart>>,
-    ) -> Result<(Ended, Host), Refusal> {
-        self.on_guest_stack(|| {
-            let mut guest = Guest::new(self, Variant::Run, entry, host)?;
-            guest.set_heart(heart);
-            match guest.go(Until::End)? {
-                Reached::Ended(ended) => Ok((ended, guest.into_host())),
-                Reached::Stopped => unreachable!("nobody asked for a stop"),
-            }
-        })?
-    }
 }
 
 impl Guest {
     /// Instantiates the program. Nothing of it has run then: its start function is the first thing that will.
-    ///
-    /// Must be called, as everything of a guest, on a thread that [`Program::on_guest_stack`] made.
     ///
     /// # Errors
     /// The reason why it cannot start.
@@ -268,7 +246,8 @@ impl Guest {
         self.store.into_data().host
     }
 
-    /// Runs on until a stop or the end. Not to be called after the end.
+    /// Runs on until a stop or the end. Not to be called after the end; to be called on a thread that
+    /// [`Program::on_guest_stack`] made, because the guest's stack is the thread's.
     ///
     /// # Errors
     /// The guest cannot go on for a reason that is not its own: a continuation that does not compile.
@@ -340,7 +319,7 @@ impl Guest {
         let original = |name: &str| Some(name.to_owned());
         match (phase, &self.entry) {
             (Phase::Start, _) => {
-                let start = self.program.original().ok()?.start()?;
+                let start = self.program.compile(self.variant, &()).ok()?.start?;
                 Some(format!("{}f{start}", self.prefix()))
             }
             (Phase::Initialize, Entry::Command) => None,
@@ -439,7 +418,7 @@ fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick:
     let state = context.data_mut();
     let beat = state.heart.as_ref().map_or(NEVER, |(_, at)| *at);
     // A stop that was passed already is due at the next chance.
-    state.armed = state.stop_tick.min(beat).max(tick + 1);
+    state.armed = state.stop_tick.min(beat).max(tick.saturating_add(1));
     let value = Val::I64(state.armed.wrapping_sub(tick) as i64);
     left.set(&mut context, value).expect("the counter is a mutable i64");
 }

@@ -75,12 +75,6 @@ impl Images {
         self.store.take_new()
     }
 
-    /// The trackers in use.
-    #[must_use]
-    pub fn trackers(&self) -> Vec<&'static str> {
-        self.memories.iter().map(|(_, tracker)| tracker.name()).collect()
-    }
-
     /// Takes in what was written since the last time.
     pub(crate) fn update(
         &mut self,
@@ -117,7 +111,8 @@ impl Images {
 fn capacity(store: &Store<State>, memory: &Memory) -> usize {
     let ty = memory.ty(store);
     let most = ty.maximum().map_or(u64::MAX, |pages| pages.saturating_mul(1 << 16));
-    let reserved: u64 = if ty.is_64() { memory.data_size(store) as u64 } else { 4 << 30 };
+    // What wasmtime reserves for a memory, of either address type.
+    let reserved: u64 = 4 << 30;
     usize::try_from(most.min(reserved)).unwrap_or(usize::MAX).max(memory.data_size(store))
 }
 
@@ -128,10 +123,13 @@ fn memory_state(map: &PageMap) -> MemoryState {
 }
 
 /// A memory's bytes. Several memories are borrowed at once, which wasmtime's interface cannot express.
-pub(crate) fn bytes_of<'a>(store: &mut Store<State>, memory: Memory) -> &'a mut [u8] {
+///
+/// # Safety
+/// While the slice is used nothing of the guest runs, no memory grows, the store lives, and this memory is not taken again.
+pub(crate) unsafe fn bytes_of<'a>(store: &mut Store<State>, memory: Memory) -> &'a mut [u8] {
     let (base, len) = (memory.data_ptr(&*store), memory.data_size(&*store));
-    // SAFETY: `base..base + len` is accessible and stays where it is until the memory grows; the caller
-    // (`Guest::restore`) borrows the guest for as long, takes each memory once, and runs nothing meanwhile.
+    // SAFETY: `base..base + len` is accessible and stays where it is until the memory grows, which
+    // the caller rules out for as long as the slice is used.
     unsafe { std::slice::from_raw_parts_mut(base, len) }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Compiled {
     pub prefix: String,
     /// Whether any instruction changes a table.
     pub tables_change: bool,
+    /// The start function, which is an export of the variant.
+    pub start: Option<u32>,
     capturable: Vec<u8>,
     parsed_capturable: OnceLock<Capturable>,
 }
@@ -149,6 +151,7 @@ impl Program {
             module,
             prefix: original.prefix().to_owned(),
             tables_change: transformed.tables_change,
+            start: original.start(),
             capturable: transformed.capturable.to_bytes(),
             parsed_capturable: OnceLock::from(transformed.capturable),
         })
@@ -257,21 +260,23 @@ impl Program {
 }
 
 impl Compiled {
-    /// `tables_change: u8, prefix length: u8, prefix, capturable`.
+    /// `tables_change: u8, prefix length: u8, start: u32 (its index plus one, or 0), prefix, capturable`.
     fn facts(&self) -> Vec<u8> {
         let mut facts = vec![u8::from(self.tables_change), self.prefix.len() as u8];
+        facts.extend_from_slice(&self.start.map_or(0, |start| start + 1).to_le_bytes());
         facts.extend_from_slice(self.prefix.as_bytes());
         facts.extend_from_slice(&self.capturable);
         facts
     }
 
     fn with_facts(module: wasmtime::Module, facts: &[u8]) -> Option<Compiled> {
-        let (&[tables_change, prefix_len], rest) = facts.split_first_chunk()?;
+        let (&[tables_change, prefix_len, start @ ..], rest) = facts.split_first_chunk::<6>()?;
         let (prefix, capturable) = rest.split_at_checked(usize::from(prefix_len))?;
         Some(Compiled {
             module,
             prefix: String::from_utf8(prefix.to_vec()).ok()?,
             tables_change: tables_change != 0,
+            start: u32::from_le_bytes(start).checked_sub(1),
             capturable: capturable.to_vec(),
             parsed_capturable: OnceLock::new(),
         })

@@ -193,7 +193,9 @@ impl Guest {
         let mut slices = Vec::with_capacity(memories.len());
         for memory in &memories {
             // Borrowed one after the other: the store has no way to lend several at once.
-            slices.push(crate::images::bytes_of(&mut self.store, *memory));
+            // SAFETY: the memories are different ones, of a store that is borrowed until `fill` is back; `fill` cannot
+            // keep the slices, and nothing runs meanwhile.
+            slices.push(unsafe { crate::images::bytes_of(&mut self.store, *memory) });
         }
         fill(slices)
     }
@@ -251,6 +253,9 @@ impl Guest {
         self.pause = checkpoint.pause.clone();
         let begun = !checkpoint.frames.is_empty() || matches!(self.pause, Pause::Call { .. });
         self.frames = begun.then(|| checkpoint.frames.clone());
+        if checkpoint.tick.0 > i64::MAX as u64 {
+            return Err(impossible(format!("tick {}", checkpoint.tick.0)));
+        }
         if self.events() != checkpoint.event {
             return Err(impossible(format!("its host is at event {}", self.events())));
         }

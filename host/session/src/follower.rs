@@ -220,15 +220,19 @@ impl Follower {
             yield_to_others();
             if !complete {
                 let begin = Instant::now() + DELAY;
-                while Instant::now() < begin {
+                // Woken early by `finish`.
+                while let Some(left) = begin.checked_duration_since(Instant::now()) {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::park_timeout(left);
                 }
             }
             if let Err(why) = run(follow, &sink, followed, checkpoints.spacing, &stopped, &ticks) {
-                tracing::debug!("no more checkpoints are taken: {why}");
+                // At the end of a recording nothing more can be put into it.
+                if !stopped.load(Ordering::Relaxed) {
+                    tracing::warn!("no more checkpoints are taken: {why}");
+                }
             }
         });
         match thread {
@@ -261,6 +265,9 @@ impl Follower {
         if !(self.complete && ended_by_itself) {
             self.stop.store(true, Ordering::Relaxed);
             self.cancel.cancel();
+            if let Some(thread) = &self.thread {
+                thread.thread().unpark();
+            }
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -303,6 +310,10 @@ fn run(
     }
     guest.track(images);
     let mut next_tick = None;
+    let spacing = match spacing {
+        Spacing::Ticks(ticks) => Spacing::Ticks(ticks.max(1)),
+        every => every,
+    };
     let watch = Arc::new(Mutex::new(Watch::default()));
     if let Spacing::Ticks(ticks) = spacing {
         next_tick = Some((guest.tick().0 / ticks + 1) * ticks);

@@ -44,7 +44,7 @@ pub use wrr_engine::{
     Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError,
     TrackerKind, Variant,
 };
-pub use wrr_timeline::Target;
+pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;
 pub use wrr_trace::{Ending, TraceError};
 pub use wrr_wasi::{Divergence, LiveConfig, OnTraceError, Output, Preopen, ReplayOutput, Stdin};

@@ -157,10 +157,9 @@ impl Session<'_> {
         self.seek
     }
 
-    /// The tick, and how many events were before.
-    pub fn position(&mut self) -> (Tick, EventIndex) {
-        let guest = self.guest();
-        (guest.tick(), guest.events())
+    /// Where it stands.
+    pub fn position(&mut self) -> Position {
+        Machine::position(self)
     }
 
     /// The variant that runs.
@@ -203,6 +202,13 @@ impl Session<'_> {
     /// # Errors
     /// As [`Trace::replay`].
     pub fn play(&mut self, output: ReplayOutput, until: Option<Target>) -> Result<Played, Error> {
+        let here = self.position();
+        if until.is_some_and(|target| !target.is_at_or_after(here)) {
+            return Err(Error::Moment(format!(
+                "it is at tick {} already, behind event {}: the end lies before the beginning",
+                here.tick.0, here.event.0
+            )));
+        }
         self.guest().host().set_output(output);
         match self.play_on(until)? {
             Played::Passed => Ok(Played::Stopped),

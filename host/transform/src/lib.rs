@@ -23,7 +23,7 @@ pub use reach::Capturable;
 pub use whole::POLL;
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
