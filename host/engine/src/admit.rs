@@ -202,8 +202,8 @@ fn check_not_shared(module: &[u8]) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Imports`].
 pub fn check_imports(module: &wasmtime::Module) -> Result<(), Refusal> {
-    // The last one is what the transform added.
-    let own = module.imports().len().saturating_sub(1);
+    // The last ones are what the transform added.
+    let own = module.imports().len().saturating_sub(wrr_transform::HOST_FUNCTIONS.len());
     let problems: Vec<String> =
         module.imports().take(own).filter_map(|i| import_problem(&i)).collect();
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Imports(problems)) }

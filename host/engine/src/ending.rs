@@ -110,13 +110,7 @@ fn backtrace(guest: &Guest, trace: &WasmBacktrace) -> Backtrace {
             Some(piece) => (piece.function(), guest.program.piece_map(guest.variant, piece)),
             None => {
                 let original = guest.program.original().ok()?;
-                // Behind the imports there is one more than in the original.
-                let index = frame.func_index();
-                let moved = u32::from(index > original.imported_function_count());
-                let function = index - moved;
-                if function >= original.function_count() {
-                    return None;
-                }
+                let function = original.original_function(frame.func_index())?;
                 (function, guest.program.function_map(guest.variant, function))
             }
         };

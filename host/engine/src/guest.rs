@@ -20,7 +20,7 @@ use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
 use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val};
 use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick};
-use wrr_transform::Variant;
+use wrr_transform::{HOST_FUNCTIONS, Variant};
 use wrr_wasi::Host;
 
 /// Native stack for the host's side of a call, on top of the guest's.
@@ -88,6 +88,7 @@ pub(crate) struct Parts {
     pub state: Global,
     pub left: Global,
     pub sp: Global,
+    pub room: Global,
     pub stack: Memory,
     pub continuations: Table,
     /// Memory 0 as exported to the host.
@@ -179,10 +180,13 @@ impl Guest {
         let mut linker = Linker::new(&program.engine);
         define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
         let poll = Func::wrap(&mut store, poll);
+        let overflow = Func::wrap(&mut store, overflow);
         let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
-        for import in compiled.module.imports().skip(compiled.module.imports().len() - 1) {
+        let own = compiled.module.imports().len().saturating_sub(HOST_FUNCTIONS.len());
+        let added = compiled.module.imports().skip(own);
+        for (import, function) in added.zip([poll, overflow]) {
             linker
-                .define(&mut store, import.module(), import.name(), poll)
+                .define(&mut store, import.module(), import.name(), function)
                 .map_err(engine_error)?;
         }
         let main = linker.instantiate(&mut store, &compiled.module).map_err(engine_error)?;
@@ -364,6 +368,7 @@ impl Guest {
     pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Val>> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         self.store.data_mut().stack_base = here();
+        self.parts.room.set(&mut self.store, Val::I32(self.program.stack_room))?;
         function.call(&mut self.store, args, &mut results)?;
         Ok(results)
     }
@@ -433,6 +438,7 @@ impl Parts {
             state: export("state")?.into_global().ok_or_else(missing)?,
             left: export("left")?.into_global().ok_or_else(missing)?,
             sp: export("sp")?.into_global().ok_or_else(missing)?,
+            room: export("room")?.into_global().ok_or_else(missing)?,
             stack: export("stack")?.into_memory().ok_or_else(missing)?,
             continuations: export("continuations")?.into_table().ok_or_else(missing)?,
             memory: main.get_memory(&mut *store, "memory"),
@@ -481,6 +487,11 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     }
     arm(parts.left, &mut caller, tick);
     Ok(())
+}
+
+/// The guest's stack has no room for another frame.
+fn overflow() -> wasmtime::Result<()> {
+    Err(wasmtime::Trap::StackOverflow.into())
 }
 
 /// Serves a host call of the guest.

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wrr_trace::{Limits, ModuleId};
 use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
 
-/// How many times the recorded stack a replay may use: its frames may be larger than the recorder's. A guest that
-/// ran out of stack is stopped at the recorded tick.
-const REPLAY_STACK_FACTOR: u64 = 4;
+/// How many times the guest's stack the native one is: the transform counts what a frame takes on an imagined machine, and on
+/// some processors it takes more (s390x: 160 bytes at least).
+const NATIVE_STACK_FACTOR: u64 = 4;
 
 /// Is told when something takes long.
 pub trait Observer: Sync {
@@ -50,7 +50,10 @@ pub(crate) struct Compiled {
 pub struct Program {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) limits: Limits,
+    /// The native stack.
     pub(crate) stack_bytes: usize,
+    /// What frames may take together, as the transform counts them.
+    pub(crate) stack_room: i32,
     shared: Arc<Shared>,
 }
 
@@ -81,7 +84,12 @@ impl Program {
         (purpose, variant): (Purpose, Variant),
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
-        let stack_bytes = stack_bytes(limits, purpose)?;
+        let stack_bytes = stack_bytes(limits)?;
+        let stack_room = match purpose {
+            Purpose::Live => i32::try_from(limits.stack_bytes).unwrap_or(i32::MAX),
+            // It ends at the recorded tick, also if an older wrr counted in another way.
+            Purpose::Replay => i32::MAX,
+        };
         let engine = wasmtime::Engine::new(&config(stack_bytes)).map_err(refused)?;
         let shared = Shared {
             bytes: module,
@@ -94,10 +102,11 @@ impl Program {
             layouts: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
         };
-        let program = Program { engine, limits: *limits, stack_bytes, shared: Arc::new(shared) };
+        let limits = *limits;
+        let program = Program { engine, limits, stack_bytes, stack_room, shared: Arc::new(shared) };
         let compiled = program.compile(variant, observer)?;
         check_imports(&compiled.module)?;
-        check_size(&compiled.module, limits)?;
+        check_size(&compiled.module, &limits)?;
         Ok(program)
     }
 
@@ -312,7 +321,8 @@ fn check_size(module: &wasmtime::Module, limits: &Limits) -> Result<(), Refusal>
 pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
-        .cranelift_nan_canonicalization(true)
+        // The transform does it, where a NaN's bits can be seen.
+        .cranelift_nan_canonicalization(false)
         .relaxed_simd_deterministic(true)
         .wasm_relaxed_simd(true)
         .wasm_simd(true)
@@ -333,19 +343,16 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
     config
 }
 
-/// The guest's native stack, if this host can have one of that size.
-fn stack_bytes(limits: &Limits, purpose: Purpose) -> Result<usize, Refusal> {
-    const STACK_BYTES_MAX: u64 = 1 << 30;
+/// The native stack for a guest's, if this host can have one of that size.
+fn stack_bytes(limits: &Limits) -> Result<usize, Refusal> {
+    const STACK_BYTES_MAX: u64 = 1 << 28;
     if !(1..=STACK_BYTES_MAX).contains(&limits.stack_bytes) {
         let asked = limits.stack_bytes;
         return Err(Refusal::Instantiate(format!(
             "it asks for a stack of {asked} bytes, the most is {STACK_BYTES_MAX}"
         )));
     }
-    let bytes = match purpose {
-        Purpose::Live => limits.stack_bytes,
-        Purpose::Replay => limits.stack_bytes * REPLAY_STACK_FACTOR,
-    };
+    let bytes = limits.stack_bytes * NATIVE_STACK_FACTOR;
     usize::try_from(bytes)
         .map_err(|_| Refusal::Instantiate(format!("no stack of {bytes} bytes on this host")))
 }

@@ -46,6 +46,8 @@ pub(crate) trait Links {
     fn helper(&mut self, helper: Helper) -> u32;
     /// The host function that is called at a stop.
     fn poll(&mut self) -> u32;
+    /// The host function that is called when the stack is exhausted.
+    fn overflow(&mut self) -> u32;
     /// The loop entry of this block of the function.
     fn loop_entry(&mut self, block: u32) -> u32;
     /// A block type that takes nothing and gives these.
@@ -62,6 +64,7 @@ pub(crate) struct Added {
     pub state: u32,
     pub left: u32,
     pub sp: u32,
+    pub room: u32,
     pub stack: u32,
     pub continuations: u32,
 }
@@ -73,6 +76,7 @@ impl Added {
             state: globals,
             left: globals + 1,
             sp: globals + 2,
+            room: globals + 3,
             stack: module.memory_is_64.len() as u32,
             continuations: module.tables.len() as u32,
         }
@@ -151,6 +155,8 @@ struct Emitter<'a, L> {
     locals: Vec<ValType>,
     pointer: Option<u32>,
     left: Option<u32>,
+    /// What is left of the stack below this frame, and what the frame takes.
+    room: Option<(u32, u32)>,
     temps: HashMap<(usize, ValType), u32>,
     open: Vec<Open>,
     height: u32,
@@ -185,6 +191,7 @@ pub(crate) fn emit<L: Links>(
         locals: Vec::new(),
         pointer: None,
         left: None,
+        room: None,
         temps: HashMap::new(),
         open: Vec::new(),
         height: 0,
@@ -198,6 +205,8 @@ pub(crate) fn emit<L: Links>(
         Form::Whole => {
             emitter.push_open(0, false);
             emitter.open[0].level = 0;
+            emitter.take_room();
+            emitter.check_room();
             emitter.tick(&plan.sites[0], None);
             emitter.walk(plan.code_start)?;
         }
@@ -390,13 +399,22 @@ impl<'a, L: Links> Emitter<'a, L> {
                 next_spill += 1;
             }
             let spill = self.plan.spills.get(next_spill).filter(|spill| spill.at == at);
-            if self.is_plain(&op) && spill.is_none() {
+            let canonical = self.plan.canonical.after.get(&at).copied();
+            if self.is_plain(&op) && spill.is_none() && canonical.is_none() {
                 self.note_plain(&op);
             } else {
                 self.out.extend_from_slice(&bytes[copied..at as usize]);
                 self.map_to(at, Origin::Instruction);
                 let site = self.plan.sites.get(next_site).filter(|site| site.at == at);
                 self.instruction(&op, at, after, site)?;
+                if let (Some(shape), true) = (canonical, self.reachable) {
+                    match op {
+                        Operator::LocalGet { local_index } => {
+                            self.make_local_canonical(local_index, shape);
+                        }
+                        _ => self.make_canonical(shape),
+                    }
+                }
                 if let (Some(spill), true) = (spill, self.reachable) {
                     // A loop's are copied before its header's check; see `instruction`.
                     if !matches!(op, Operator::Loop { .. }) {
@@ -434,6 +452,8 @@ impl<'a, L: Links> Emitter<'a, L> {
             | Operator::CallIndirect { .. }
             | Operator::CallRef { .. }
             | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
             | Operator::RefFunc { .. }
             | Operator::Loop { .. }
             | Operator::Else
@@ -460,12 +480,7 @@ impl<'a, L: Links> Emitter<'a, L> {
     fn note_plain(&mut self, op: &Operator<'_>) {
         if matches!(
             op,
-            Operator::Unreachable
-                | Operator::Return
-                | Operator::ReturnCallIndirect { .. }
-                | Operator::ReturnCallRef { .. }
-                | Operator::Throw { .. }
-                | Operator::ThrowRef
+            Operator::Unreachable | Operator::Return | Operator::Throw { .. } | Operator::ThrowRef
         ) {
             self.reachable = false;
         }
@@ -483,16 +498,26 @@ impl<'a, L: Links> Emitter<'a, L> {
         match *op {
             Operator::Call { function_index } => {
                 let function = self.links.function(function_index);
+                if function_index >= self.module.imported_functions {
+                    self.show_room();
+                }
                 self.put(&Instruction::Call(function));
                 self.check_at(site);
             }
             Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
+                self.show_room();
                 self.out.extend_from_slice(raw);
                 self.check_at(site);
             }
             Operator::ReturnCall { function_index } => {
                 let function = self.links.function(function_index);
+                self.give_room_back();
                 self.put(&Instruction::ReturnCall(function));
+                self.reachable = false;
+            }
+            Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
+                self.give_room_back();
+                self.out.extend_from_slice(raw);
                 self.reachable = false;
             }
             Operator::RefFunc { function_index } => {

@@ -8,6 +8,7 @@ mod layout;
 mod live;
 mod module;
 mod names;
+mod nan;
 mod pc;
 mod piece;
 mod plan;
@@ -20,10 +21,10 @@ pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use whole::POLL;
+pub use whole::{HOST_FUNCTIONS, OVERFLOW, POLL};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

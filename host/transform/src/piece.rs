@@ -122,6 +122,9 @@ impl Links for PieceLinks<'_> {
     fn poll(&mut self) -> u32 {
         self.import(Import::Poll)
     }
+    fn overflow(&mut self) -> u32 {
+        unreachable!("a continuation's frame has its room already")
+    }
     fn loop_entry(&mut self, block: u32) -> u32 {
         self.import(Import::Loop(block))
     }
@@ -161,7 +164,6 @@ impl Module {
         let mut links = self.links(&plan);
         let code = emit(self, &plan, &mut links, capturable, form)?;
         let own = links.add_type(own);
-        let poll = format!("{}{}", &self.prefix[4..], POLL.1);
         let PieceLinks { imports: functions, types: more_types, .. } = links;
         let own_index = functions.len() as u32;
 
@@ -178,7 +180,7 @@ impl Module {
             let (module, name) = match import {
                 Import::Original(function) => (MAIN, format!("{}f{function}", self.prefix)),
                 Import::Helper(helper) => (MAIN, format!("{}{}", self.prefix, helper_name(helper))),
-                Import::Poll => (POLL.0, poll.clone()),
+                Import::Poll => (POLL.0, self.host_function(POLL)),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;
                     (LOOP, format!("{}.{header}", plan.function))
@@ -277,7 +279,8 @@ impl Module {
         add("state".to_owned(), global(ValType::I32, true));
         add("left".to_owned(), global(ValType::I64, true));
         add("sp".to_owned(), global(ValType::I32, true));
-        debug_assert_eq!(Added::to(self).sp as usize, self.globals.len() + 2);
+        add("room".to_owned(), global(ValType::I32, true));
+        debug_assert_eq!(Added::to(self).room as usize, self.globals.len() + 3);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What has to be known about one function before it can be rewritten: its blocks, its sites, which waiting
-//! operands need a local of their own (a *slot*), which locals are live at each site, what is dead code.
+//! operands need a local of their own (a *slot*), which locals are live at each site, where NaNs are made canonical, what
+//! a frame takes of the stack, what is dead code.
 //!
 //! A plan depends on the original module alone, so both variants and all continuations agree on it.
 //! Invariant: sites are numbered in the order of the code: 0 is the function's entry, then calls and loop headers
@@ -7,6 +8,7 @@
 
 use crate::live::{Event, Label, Liveness};
 use crate::module::{Module, Signature};
+use crate::nan::{Canonical, Floats, NodeId, Shape};
 use crate::{SiteKind, TransformError};
 use std::collections::{BTreeMap, HashMap};
 use wasm_encoder::ValType;
@@ -14,6 +16,12 @@ use wasmparser::{Catch, Operator};
 
 /// The most values that the sites of one function may save together.
 const SAVED_VALUES_MAX: usize = 1 << 24;
+
+/// What the smallest frame takes of the imagined stack.
+const FRAME_BYTES_MIN: usize = 64;
+
+/// No frame takes more: sums stay in 32 bits.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
 
 /// Where a waiting operand is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +40,8 @@ pub(crate) struct Operand {
     /// How many operands are below it.
     pub height: u32,
     pub source: Source,
+    /// How it was made canonical behind its source.
+    pub canonical: Option<Shape>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +122,9 @@ pub(crate) struct Plan {
     pub sites: Vec<Site>,
     /// Ascending by offset.
     pub spills: Vec<Spill>,
+    pub canonical: Canonical,
+    /// What a frame takes of the stack, if the function calls others; in bytes of an imagined machine.
+    pub frame_bytes: Option<u32>,
     /// Offset of the first instruction.
     pub code_start: u32,
 }
@@ -153,6 +166,7 @@ struct Entry {
     place: u16,
     of: u16,
     alias: Option<Source>,
+    node: NodeId,
     /// How many loops were open when it was pushed.
     loops: u32,
     forced: bool,
@@ -179,6 +193,12 @@ struct Walk<'a> {
     /// The topmost waiting operand of each site.
     tops: Vec<Option<u32>>,
     events: Vec<Event>,
+    floats: Floats,
+    /// Types of parameters and declared locals.
+    locals: Vec<ValType>,
+    height_max: usize,
+    /// Whether there is a call that gives the callee a frame of its own.
+    calls: bool,
 }
 
 impl Module {
@@ -217,6 +237,10 @@ impl Module {
             sites: Vec::new(),
             tops: Vec::new(),
             events: Vec::new(),
+            floats: Floats::new(&locals, signature.params.len()),
+            locals,
+            height_max: 0,
+            calls: false,
         };
         walk.add_site(SiteKind::Entry, code_start, code_start, 0, Vec::new());
         // While in unreachable code: how many blocks were opened in it.
@@ -247,7 +271,7 @@ impl Module {
                 dead = Some(0);
             }
         }
-        walk.finish(function, signature, locals, code_start)
+        walk.finish(function, signature, code_start)
     }
 }
 
@@ -263,6 +287,7 @@ impl Walk<'_> {
         arity: Option<(u32, u32)>,
         validator: &Validator,
     ) -> Result<bool, TransformError> {
+        let node = self.flow(op, at, arity);
         match *op {
             Operator::Block { blockty } => self.enter(BlockKind::Block, blockty, at)?,
             Operator::TryTable { ref try_table } => {
@@ -344,7 +369,7 @@ impl Walk<'_> {
                 let target = self.label(relative_depth);
                 self.events.push(Event::BrIf(target));
                 let ty = self.type_at(validator, 0)?;
-                self.push(ty, at, 0, 1, None);
+                self.push(ty, at, 0, 1, None, NodeId::EXACT);
             }
             Operator::BrOnNonNull { relative_depth } => {
                 self.pop(1);
@@ -368,7 +393,7 @@ impl Walk<'_> {
             }
             Operator::LocalGet { local_index } => {
                 let ty = self.type_at(validator, 0)?;
-                self.push(ty, at, 0, 1, Some(Source::Local(local_index)));
+                self.push(ty, at, 0, 1, Some(Source::Local(local_index)), node);
                 self.events.push(Event::Get(local_index));
             }
             Operator::LocalSet { local_index } => {
@@ -380,7 +405,7 @@ impl Walk<'_> {
                 self.pop(1);
                 self.assigned(local_index);
                 let ty = self.type_at(validator, 0)?;
-                self.push(ty, at, 0, 1, Some(Source::Local(local_index)));
+                self.push(ty, at, 0, 1, Some(Source::Local(local_index)), node);
                 self.events.push(Event::Set(local_index));
             }
             Operator::I32Const { .. }
@@ -388,7 +413,7 @@ impl Walk<'_> {
             | Operator::F32Const { .. }
             | Operator::F64Const { .. } => {
                 let ty = self.type_at(validator, 0)?;
-                self.push(ty, at, 0, 1, Some(Source::Const { at }));
+                self.push(ty, at, 0, 1, Some(Source::Const { at }), node);
             }
             Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
                 let (kind, ty) = match *op {
@@ -407,6 +432,9 @@ impl Walk<'_> {
                 let (pops, _) = arity.ok_or(TransformError::Unsupported { what: "a call" })?;
                 self.pop(pops as usize);
                 self.note_call();
+                // A host function has a stack of its own.
+                self.calls |= !matches!(*op, Operator::Call { function_index }
+                    if function_index < self.module.imported_functions);
                 let results = self.module.types[ty as usize].results.clone();
                 let block = self.open.last().expect("the module is valid").block;
                 self.add_site(kind, at, after, block, results.clone());
@@ -418,7 +446,7 @@ impl Walk<'_> {
                 self.pop(pops as usize);
                 for place in 0..pushes {
                     let ty = self.type_at(validator, (pushes - 1 - place) as usize)?;
-                    self.push(ty, at, place as u16, pushes as u16, None);
+                    self.push(ty, at, place as u16, pushes as u16, None, node);
                 }
             }
         }
@@ -430,13 +458,94 @@ impl Walk<'_> {
         self.module.val_type(ty.ok_or(TransformError::Unsupported { what: "an operand's type" })?)
     }
 
+    /// What an instruction does with the floats on the stack; gives what it pushes, if that is one value.
+    fn flow(&mut self, op: &Operator<'_>, at: u32, arity: Option<(u32, u32)>) -> NodeId {
+        let top = |walk: &Walk<'_>| {
+            walk.stack.last().map_or(NodeId::EXACT, |&e| walk.entries[e as usize].node)
+        };
+        match *op {
+            Operator::LocalGet { local_index } => {
+                let ty = self.locals[local_index as usize];
+                self.floats.get(at, local_index, ty, self.loops)
+            }
+            Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+                let value = top(self);
+                self.floats.set(local_index, value, self.loops);
+                value
+            }
+            // Their parameters stay what they are.
+            Operator::Block { .. } | Operator::TryTable { .. } | Operator::If { .. } => {
+                NodeId::EXACT
+            }
+            Operator::Loop { blockty } => {
+                // The next iteration's come from somewhere else.
+                let params = self.module.block_signature(blockty).map_or(0, |s| s.params.len());
+                self.see(params)
+            }
+            Operator::Else => self.see_results(0),
+            Operator::End => {
+                let open = self.open.last().expect("the module is valid");
+                if self.blocks[open.block as usize].kind == BlockKind::If && !open.has_else {
+                    let params = open.params.iter();
+                    params.for_each(|&p| self.floats.seen(self.entries[p as usize].node));
+                }
+                self.see_results(0)
+            }
+            Operator::Br { relative_depth }
+            | Operator::BrIf { relative_depth }
+            | Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth } => self.see_results(relative_depth),
+            Operator::BrTable { ref targets } => self.see_results(targets.default()),
+            Operator::Return => self.see_results(self.open.len() as u32 - 1),
+            _ => {
+                let pops = arity.map_or(self.stack.len(), |(pops, _)| pops as usize);
+                // Only what takes a list of values takes more than three.
+                let mut operands = [NodeId::EXACT; 3];
+                let Some(operands) = operands.get_mut(..pops) else { return self.see(pops) };
+                let first = self.stack.len().saturating_sub(pops);
+                for (operand, &entry) in operands.iter_mut().zip(&self.stack[first..]) {
+                    *operand = self.entries[entry as usize].node;
+                }
+                self.floats.instruction(op, at, operands)
+            }
+        }
+    }
+
+    /// What goes to the label of this depth can be seen there.
+    fn see_results(&mut self, depth: u32) -> NodeId {
+        let block = &self.blocks[self.label(depth).0 as usize];
+        let types = match block.kind {
+            BlockKind::Loop => &block.signature.params,
+            _ => &block.signature.results,
+        };
+        // One more for the condition that stands above.
+        self.see(types.len() + 1)
+    }
+
+    /// The bits of so many topmost operands can be seen.
+    fn see(&mut self, count: usize) -> NodeId {
+        let first = self.stack.len().saturating_sub(count);
+        for &entry in &self.stack[first..] {
+            self.floats.seen(self.entries[entry as usize].node);
+        }
+        NodeId::EXACT
+    }
+
     /// The label that a branch of this depth goes to.
     fn label(&self, depth: u32) -> Label {
         let open = &self.open[self.open.len() - 1 - depth as usize];
         Label(open.block)
     }
 
-    fn push(&mut self, ty: ValType, producer: u32, place: u16, of: u16, alias: Option<Source>) {
+    fn push(
+        &mut self,
+        ty: ValType,
+        producer: u32,
+        place: u16,
+        of: u16,
+        alias: Option<Source>,
+        node: NodeId,
+    ) {
         self.entries.push(Entry {
             ty,
             height: self.stack.len() as u32,
@@ -445,15 +554,17 @@ impl Walk<'_> {
             place,
             of,
             alias,
+            node,
             loops: self.loops,
             forced: false,
         });
         self.stack.push(self.entries.len() as u32 - 1);
+        self.height_max = self.height_max.max(self.stack.len());
     }
 
     fn push_all(&mut self, types: &[ValType], producer: u32) {
         for (place, &ty) in types.iter().enumerate() {
-            self.push(ty, producer, place as u16, types.len() as u16, None);
+            self.push(ty, producer, place as u16, types.len() as u16, None, NodeId::EXACT);
         }
     }
 
@@ -544,14 +655,15 @@ impl Walk<'_> {
         mut self,
         function: u32,
         signature: Signature,
-        locals: Vec<ValType>,
         code_start: u32,
     ) -> Result<Plan, TransformError> {
+        let locals = std::mem::take(&mut self.locals);
         // Slots: two operands at the same height with the same type never wait at the same time.
         let mut slots = Vec::new();
         let mut slot_of: HashMap<(u32, ValType), u32> = HashMap::new();
         let mut spills: BTreeMap<u32, Spill> = BTreeMap::new();
         let mut saved = 0;
+        let mut waiting = Vec::with_capacity(self.sites.len());
         for site in 0..self.sites.len() {
             let mut top = self.tops[site];
             let mut operands = Vec::new();
@@ -569,19 +681,33 @@ impl Walk<'_> {
                             values: vec![(entry.ty, None); usize::from(entry.of)],
                         });
                         spill.values[usize::from(entry.place)] = (entry.ty, Some(slot));
+                        self.floats.seen(entry.node);
                         Source::Slot(slot)
                     }
                 };
-                operands.push(Operand { height: entry.height, source });
+                operands.push((
+                    entry.producer,
+                    Operand { height: entry.height, source, canonical: None },
+                ));
                 top = entry.below;
             }
             operands.reverse();
             saved += operands.len();
             check_saved(function, saved)?;
-            self.sites[site].operands = operands;
+            waiting.push(operands);
+        }
+        let canonical = self.floats.finish();
+        for (site, operands) in self.sites.iter_mut().zip(waiting) {
+            let operands = operands.into_iter().map(|(producer, operand)| match operand.source {
+                Source::Local(_) => {
+                    Operand { canonical: canonical.after.get(&producer).copied(), ..operand }
+                }
+                Source::Const { .. } | Source::Slot(_) => operand,
+            });
+            site.operands = operands.collect();
         }
         for spill in spills.values_mut() {
-            self.complete(spill);
+            complete(&self.entries, spill);
         }
         let liveness = Liveness::of(&self.events, locals.len(), self.blocks.len());
         for (index, site) in self.sites.iter_mut().enumerate() {
@@ -607,9 +733,12 @@ impl Walk<'_> {
             saved += site.live.len();
             check_saved(function, saved)?;
         }
+        let frame_bytes = self.calls.then(|| frame_bytes(&locals, self.height_max));
         Ok(Plan {
             function,
             signature,
+            canonical,
+            frame_bytes,
             locals,
             slots,
             blocks: self.blocks,
@@ -618,17 +747,25 @@ impl Walk<'_> {
             code_start,
         })
     }
+}
 
-    /// Fills in the types of the values that need no slot.
-    fn complete(&self, spill: &mut Spill) {
-        if spill.values.len() > 1 {
-            // Entries are in the order of the code.
-            let first = self.entries.partition_point(|e| e.producer < spill.at);
-            for entry in self.entries[first..].iter().take_while(|e| e.producer == spill.at) {
-                spill.values[usize::from(entry.place)].0 = entry.ty;
-            }
+/// Fills in the types of the values that need no slot.
+fn complete(entries: &[Entry], spill: &mut Spill) {
+    if spill.values.len() > 1 {
+        // Entries are in the order of the code.
+        let first = entries.partition_point(|e| e.producer < spill.at);
+        for entry in entries[first..].iter().take_while(|e| e.producer == spill.at) {
+            spill.values[usize::from(entry.place)].0 = entry.ty;
         }
     }
+}
+
+/// What a frame takes: a part for each call, and room for every value that the function can hold. Native frames are
+/// smaller as a rule, but not on every processor: see the engine's native stack.
+fn frame_bytes(locals: &[ValType], height_max: usize) -> u32 {
+    let wide = locals.iter().filter(|&&ty| ty == ValType::V128).count();
+    let bytes = FRAME_BYTES_MIN + 8 * (locals.len() + wide + height_max);
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(FRAME_BYTES_MAX)
 }
 
 fn check_saved(function: u32, saved: usize) -> Result<(), TransformError> {

@@ -1,16 +1,16 @@
 //! Puts the transformed module together.
 //!
 //! ```text
-//! types, imports       the original's, and the stop function behind the other imports
+//! types, imports       the original's, and the host's two functions behind the other imports
 //! functions            the original's, then the helpers
 //! tables               the original's, the continuations' slots, saved references by type
 //! memories             the original's, the stack of saved frames
-//! globals              the original's, state, left, sp, which segments were dropped, counts of saved references
+//! globals              the original's, state, left, sp, room, which segments were dropped, counts of saved references
 //! exports              the original's, and everything that continuations and the host need
 //! ```
 //!
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
-//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by one.
+//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by two.
 
 use crate::emit::{Added, Code, Form, Helper, Links, emit, nullable};
 use crate::module::{Module, Signature};
@@ -32,14 +32,22 @@ use wasmparser::BinaryReader;
 /// The import module and name of the host function that is called at a stop.
 pub const POLL: (&str, &str) = ("wrr", "poll");
 
-/// Moves function indices for the import that is added.
+/// The import module and name of the host function that is called when the stack is exhausted.
+pub const OVERFLOW: (&str, &str) = ("wrr", "overflow");
+
+/// The imports that are added behind the original's, in their order.
+pub const HOST_FUNCTIONS: [(&str, &str); 2] = [POLL, OVERFLOW];
+
+const ADDED_IMPORTS: u32 = HOST_FUNCTIONS.len() as u32;
+
+/// Moves function indices for the imports that are added.
 struct Shift {
     imported: u32,
 }
 
 impl Shift {
     fn function(&self, original: u32) -> u32 {
-        original + u32::from(original >= self.imported)
+        if original >= self.imported { original + ADDED_IMPORTS } else { original }
     }
 }
 
@@ -79,6 +87,9 @@ impl Links for MainLinks<'_> {
     }
     fn poll(&mut self) -> u32 {
         self.poll
+    }
+    fn overflow(&mut self) -> u32 {
+        self.poll + 1
     }
     fn loop_entry(&mut self, _block: u32) -> u32 {
         unreachable!("a whole function hands nothing over")
@@ -171,7 +182,7 @@ impl Module {
             reference_helpers(plan, &mut helpers);
         }
         let shift = Shift { imported: self.imported_functions };
-        let functions = self.functions.len() as u32 + 1;
+        let functions = self.functions.len() as u32 + ADDED_IMPORTS;
         let helpers: BTreeMap<Helper, u32> = helpers.into_iter().zip(functions..).collect();
         let mut dummies = Dummies::default();
         let first_dummy = functions + helpers.len() as u32;
@@ -210,11 +221,13 @@ impl Module {
             data: &joined(self.section(&self.sections.types), types.len(), &types, 1),
         });
         let mut imports = ImportSection::new();
-        let poll_name = format!("{}{}", &self.prefix[4..], POLL.1);
-        imports.import(POLL.0, &poll_name, wasm_encoder::EntityType::Function(poll_type));
+        for host in HOST_FUNCTIONS {
+            let ty = wasm_encoder::EntityType::Function(poll_type);
+            imports.import(host.0, &self.host_function(host), ty);
+        }
         out.section(&RawSection {
             id: 2,
-            data: &joined(self.section(&self.sections.imports), 1, &imports, 2),
+            data: &joined(self.section(&self.sections.imports), ADDED_IMPORTS, &imports, 2),
         });
         let mut more = FunctionSection::new();
         for ty in helper_types.iter().chain(&dummies.types) {
@@ -303,10 +316,27 @@ impl Module {
             for defined in 0..self.bodies.len() as u32 {
                 reference_helpers(&self.plan(self.imported_functions + defined)?, &mut helpers);
             }
-            let indices = helpers.into_iter().zip(self.functions.len() as u32 + 1..).collect();
+            let first = self.functions.len() as u32 + ADDED_IMPORTS;
+            let indices = helpers.into_iter().zip(first..).collect();
             code = emit(self, &plan, &mut self.main_links(&indices), capturable, Form::Whole)?;
         }
         Ok(OffsetMap::of(&code, self.body_start(function)))
+    }
+
+    /// Which function of the original a function of a variant is; `None` for one that was added.
+    #[must_use]
+    pub fn original_function(&self, transformed: u32) -> Option<u32> {
+        let original = if transformed < self.imported_functions {
+            transformed
+        } else {
+            transformed.checked_sub(ADDED_IMPORTS).filter(|&f| f >= self.imported_functions)?
+        };
+        (original < self.function_count()).then_some(original)
+    }
+
+    /// The name that a function of the host is imported by.
+    pub(crate) fn host_function(&self, host: (&str, &str)) -> String {
+        format!("{}{}", &self.prefix[4..], host.1)
     }
 
     fn main_links<'a>(&self, helpers: &'a BTreeMap<Helper, u32>) -> MainLinks<'a> {
@@ -325,7 +355,7 @@ impl Module {
             references: BTreeMap::new(),
             globals: Vec::new(),
         };
-        let first = self.globals.len() as u32 + 3;
+        let first = Added::to(self).room + 1;
         let mut tables = Added::to(self).continuations + 1;
         for &helper in helpers.keys() {
             let next = first + kept.globals.len() as u32;
@@ -397,6 +427,7 @@ impl Module {
         add(ValType::I32, &ConstExpr::i32_const(0));
         add(ValType::I64, &ConstExpr::i64_const(i64::MAX));
         add(ValType::I32, &ConstExpr::i32_const(0));
+        add(ValType::I32, &ConstExpr::i32_const(i32::MAX));
         for (_, ty) in &kept.globals {
             add(*ty, &ConstExpr::i32_const(0));
         }
@@ -439,11 +470,12 @@ impl Module {
         add("state".to_owned(), ExportKind::Global, added.state);
         add("left".to_owned(), ExportKind::Global, added.left);
         add("sp".to_owned(), ExportKind::Global, added.sp);
+        add("room".to_owned(), ExportKind::Global, added.room);
         add("stack".to_owned(), ExportKind::Memory, added.stack);
         add("continuations".to_owned(), ExportKind::Table, added.continuations);
         add("functions".to_owned(), ExportKind::Table, self.functions_table(kept));
         for (index, (name, _)) in kept.globals.iter().enumerate() {
-            add(name.clone(), ExportKind::Global, added.sp + 1 + index as u32);
+            add(name.clone(), ExportKind::Global, added.room + 1 + index as u32);
         }
         for (ty, (table, ..)) in &kept.references {
             add(format!("saved.{}", type_name(*ty)), ExportKind::Table, *table);

@@ -8,6 +8,7 @@ mod exceptions;
 mod generated;
 mod generator;
 mod hearts;
+mod nans;
 mod offsets;
 mod references;
 mod run;
@@ -25,4 +26,11 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     }
     let full = std::env::var_os("WRR_TEST_FULL").is_some();
     0..if full { usual * 50 } else { usual }
+}
+
+/// What untransformed modules run under: an engine that makes the result of each instruction canonical.
+fn canonical(stack_bytes: usize) -> wasmtime::Config {
+    let mut config = crate::program::config(stack_bytes);
+    config.cranelift_nan_canonicalization(true);
+    config
 }

@@ -15,7 +15,9 @@ type Stack = Vec<(u32, Option<usize>)>;
 /// The backtrace of a call that traps, in the original module.
 fn original_stack(bytes: &[u8], name: &str, args: &[Val]) -> Stack {
     let mut config = crate::program::config(1 << 20);
-    config.wasm_backtrace_max_frames(Some(std::num::NonZeroUsize::new(20).unwrap()));
+    config
+        .cranelift_nan_canonicalization(true)
+        .wasm_backtrace_max_frames(Some(std::num::NonZeroUsize::new(20).unwrap()));
     let engine = wasmtime::Engine::new(&config).unwrap();
     let module = wasmtime::Module::new(&engine, bytes).unwrap();
     let mut linker: Linker<()> = Linker::new(&engine);

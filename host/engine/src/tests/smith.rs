@@ -1,6 +1,7 @@
 //! Modules of wasm-smith: the transformed ones do what the original does, also in another engine, and can be
 //! stopped and restored everywhere.
 
+use super::canonical;
 use super::generator::Random;
 use super::run::{Checked, check, load, starts};
 use super::seeds;
@@ -44,7 +45,8 @@ fn generate(seed: u64, preview1: bool) -> Option<(Vec<u8>, bool)> {
         // wasmi 2.0.0 gives 1 for `select` of 1 and 5 with the condition `i32.eqz` of 5: what wasm-smith
         // avoids divisions by zero with.
         disallow_traps: !everywhere && random.below(2) == 0,
-        canonicalize_nans: true,
+        // Where only wasmtime runs it, its bits are those that canonical results of each instruction give.
+        canonicalize_nans: everywhere,
         simd_enabled: !everywhere,
         relaxed_simd_enabled: !everywhere,
         exceptions_enabled: !everywhere,
@@ -85,7 +87,7 @@ fn arguments(random: &mut Random, params: impl Iterator<Item = ValType>) -> Opti
 }
 
 /// Which functions to call with what.
-fn calls(
+pub(super) fn calls(
     seed: u64,
     exports: impl Iterator<Item = (String, ExternType)>,
 ) -> Vec<(String, Vec<Val>)> {
@@ -98,24 +100,19 @@ fn calls(
 
 /// What was observed: results and traps, then globals, memories and sizes of tables.
 #[derive(Debug, PartialEq)]
-struct Observed {
+pub(super) struct Observed {
     calls: Vec<String>,
     globals: Vec<String>,
     memories: Vec<Vec<u8>>,
     tables: Vec<u64>,
 }
 
-/// A NaN is a NaN: which one it is the specification leaves open.
-fn number(bits: u64, nan: bool) -> String {
-    if nan { "nan".to_owned() } else { format!("{bits:#x}") }
-}
-
 fn shown(value: &Val) -> String {
     match value {
         Val::I32(v) => v.to_string(),
         Val::I64(v) => v.to_string(),
-        Val::F32(bits) => number(u64::from(*bits), f32::from_bits(*bits).is_nan()),
-        Val::F64(bits) => number(*bits, f64::from_bits(*bits).is_nan()),
+        Val::F32(bits) => format!("{bits:#x}"),
+        Val::F64(bits) => format!("{bits:#x}"),
         Val::V128(v) => format!("{:#x}", v.as_u128()),
         Val::FuncRef(r) => format!("null: {}", r.is_none()),
         Val::ExternRef(r) => format!("null: {}", r.is_none()),
@@ -133,13 +130,14 @@ fn trap(error: &wasmtime::Error) -> String {
 }
 
 /// Runs a module in wasmtime, original or transformed, and gives what the counter says as well.
-fn in_wasmtime(
-    engine: &Engine,
+pub(super) fn in_wasmtime(
+    [original_engine, engine]: &[Engine; 2],
     bytes: &[u8],
     variant: Option<Variant>,
     seed: u64,
 ) -> (Observed, i64) {
-    let original = wasmtime::Module::from_binary(engine, bytes).unwrap();
+    let original = wasmtime::Module::from_binary(original_engine, bytes).unwrap();
+    let engine = if variant.is_some() { engine } else { original_engine };
     let parsed = wrr_transform::Module::parse(bytes.into(), features()).unwrap();
     let module = match variant {
         None => original.clone(),
@@ -151,6 +149,7 @@ fn in_wasmtime(
     };
     let mut linker: Linker<State> = Linker::new(engine);
     linker.func_wrap("env", "number", next_number).unwrap();
+    linker.func_wrap("wasi_snapshot_preview1", "sched_yield", || 0i32).unwrap();
     for import in module.imports().filter(|import| import.module() == wrr_transform::POLL.0) {
         linker.func_wrap(import.module(), import.name(), || {}).unwrap();
     }
@@ -274,8 +273,8 @@ fn wasmi_shown(value: &wasmi::Val) -> String {
     match value {
         wasmi::Val::I32(v) => v.to_string(),
         wasmi::Val::I64(v) => v.to_string(),
-        wasmi::Val::F32(v) => number(u64::from(v.to_bits()), v.to_float().is_nan()),
-        wasmi::Val::F64(v) => number(v.to_bits(), v.to_float().is_nan()),
+        wasmi::Val::F32(v) => format!("{:#x}", v.to_bits()),
+        wasmi::Val::F64(v) => format!("{:#x}", v.to_bits()),
         wasmi::Val::FuncRef(r) => format!("null: {}", r.is_null()),
         wasmi::Val::ExternRef(r) => format!("null: {}", r.is_null()),
         other => format!("{other:?}"),
@@ -298,7 +297,7 @@ fn wasmi_trap(error: &wasmi::Error) -> String {
 
 #[test]
 fn transformed_modules_do_what_the_originals_do_in_two_engines() {
-    let engine = Engine::new(&config(STACK_BYTES)).unwrap();
+    let engine = [canonical(STACK_BYTES), config(STACK_BYTES)].map(|c| Engine::new(&c).unwrap());
     let (mut modules, mut in_both, mut returned) = (0, 0, 0);
     let action = || {
         for seed in seeds(250) {
@@ -317,7 +316,7 @@ fn transformed_modules_do_what_the_originals_do_in_two_engines() {
             returned += original.calls.iter().filter(|call| !call.contains("Unreachable")).count();
             if everywhere && !original.calls.iter().any(|call| call == "StackOverflow") {
                 in_both += 1;
-                let module = wasmtime::Module::from_binary(&engine, &bytes).unwrap();
+                let module = wasmtime::Module::from_binary(&engine[0], &bytes).unwrap();
                 assert_eq!(in_wasmi(&bytes, seed, &module), original, "seed {seed}");
             }
         }

@@ -1,6 +1,12 @@
-//! What is added to a function's own code: ticks, the check after a call, the capture of a frame, copies into slots.
+//! What is added to a function's own code: ticks, the check after a call, the capture of a frame, copies into slots, the
+//! count of the stack, canonical NaNs.
+//!
+//! The stack is that of an imagined machine on which a frame takes what its plan says, so it ends at the same call on every processor.
+//! What is left of it stands in the global `room` when a function is called. The caller keeps its own `room` in a local and shows it to
+//! each function that it calls, so nothing has to be put back when one returns or throws.
 
 use super::{Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, bytes_of, nullable};
+use crate::nan::Shape;
 use crate::plan::{Site, Spill};
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
 
@@ -19,6 +25,108 @@ impl<L: Links> Emitter<'_, L> {
     pub(super) fn unlikely_if(&mut self) {
         self.unlikely.push(self.out.len() as u32);
         self.put(&Instruction::If(BlockType::Empty));
+    }
+
+    /// The frame takes its part of the stack.
+    pub(super) fn take_room(&mut self) {
+        let Some(bytes) = self.plan.frame_bytes else { return };
+        let local = self.new_local(ValType::I32);
+        self.room = Some((local, bytes));
+        self.put(&Instruction::GlobalGet(self.added.room));
+        self.put(&Instruction::I32Const(bytes as i32));
+        self.put(&Instruction::I32Sub);
+        self.put(&Instruction::LocalSet(local));
+    }
+
+    /// Traps if there was not that much.
+    pub(super) fn check_room(&mut self) {
+        let Some((local, _)) = self.room else { return };
+        self.put(&Instruction::LocalGet(local));
+        self.put(&Instruction::I32Const(0));
+        self.put(&Instruction::I32LtS);
+        self.unlikely_if();
+        let overflow = self.links.overflow();
+        self.put(&Instruction::Call(overflow));
+        self.put(&Instruction::Unreachable);
+        self.put(&Instruction::End);
+    }
+
+    /// Before a call: what is left for the callee.
+    pub(super) fn show_room(&mut self) {
+        if let Some((local, _)) = self.room {
+            self.put(&Instruction::LocalGet(local));
+            self.put(&Instruction::GlobalSet(self.added.room));
+        }
+    }
+
+    /// Before a tail call: the callee's frame takes the place of this one.
+    pub(super) fn give_room_back(&mut self) {
+        if let Some((local, bytes)) = self.room {
+            self.put(&Instruction::LocalGet(local));
+            self.put(&Instruction::I32Const(bytes as i32));
+            self.put(&Instruction::I32Add);
+            self.put(&Instruction::GlobalSet(self.added.room));
+        }
+    }
+
+    /// If the topmost value holds NaNs, they become canonical.
+    pub(super) fn make_canonical(&mut self, shape: Shape) {
+        let (local, _) = self.temp(0, shape.ty());
+        self.put(&Instruction::LocalSet(local));
+        self.correct(local, shape);
+        self.put(&Instruction::LocalGet(local));
+    }
+
+    /// As [`Emitter::make_canonical`] for a local that was just read: it stays canonical.
+    pub(super) fn make_local_canonical(&mut self, original: u32, shape: Shape) {
+        let local = self.local(original);
+        self.put(&Instruction::LocalSet(local));
+        self.correct(local, shape);
+        self.put(&Instruction::LocalGet(local));
+    }
+
+    /// A branch that is not taken, instead of a selection: nothing has to wait for its outcome.
+    fn correct(&mut self, local: u32, shape: Shape) {
+        self.put(&Instruction::LocalGet(local));
+        self.put(&Instruction::LocalGet(local));
+        self.put(&differ(shape));
+        if shape.ty() == ValType::V128 {
+            self.put(&Instruction::V128AnyTrue);
+        }
+        self.unlikely_if();
+        self.selected(local, shape);
+        self.put(&Instruction::LocalSet(local));
+        self.put(&Instruction::End);
+    }
+
+    /// A local's value with canonical NaNs, without a branch.
+    fn selected(&mut self, local: u32, shape: Shape) {
+        let vector = match shape {
+            Shape::F32 => {
+                self.put(&Instruction::F32Const(f32::from_bits(NAN_F32).into()));
+                false
+            }
+            Shape::F64 => {
+                self.put(&Instruction::F64Const(f64::from_bits(NAN_F64).into()));
+                false
+            }
+            Shape::F32x4 => {
+                let lane = u128::from(NAN_F32);
+                let lanes = lane | lane << 32 | lane << 64 | lane << 96;
+                self.put(&Instruction::V128Const(lanes as i128));
+                true
+            }
+            Shape::F64x2 => {
+                let lane = u128::from(NAN_F64);
+                self.put(&Instruction::V128Const((lane | lane << 64) as i128));
+                true
+            }
+        };
+        self.put(&Instruction::LocalGet(local));
+        self.put(&Instruction::LocalGet(local));
+        self.put(&Instruction::LocalGet(local));
+        self.put(&differ(shape));
+        self.put(&if vector { Instruction::V128Bitselect } else { Instruction::Select });
     }
 
     /// Counts an arrival at an entry or a header, and stops there if it is time. `hot` is the local that holds the counter already.
@@ -86,7 +194,10 @@ impl<L: Links> Emitter<'_, L> {
                 continue;
             }
             self.put(&Instruction::LocalGet(pointer));
-            self.get(local);
+            match self.plan.canonical.locals.get(local as usize) {
+                Some(Some(shape)) => self.selected(self.local(local), *shape),
+                _ => self.get(local),
+            }
             let memarg = self.memarg(offset);
             self.put(&match ty {
                 ValType::I32 => Instruction::I32Store(memarg),
@@ -164,5 +275,19 @@ impl<L: Links> Emitter<'_, L> {
         let local = self.new_local(declared);
         self.temps.insert((place, ty), local);
         (local, weakened)
+    }
+}
+
+/// The canonical NaNs: positive, quiet, without a payload (specification, section 2.2.3).
+const NAN_F32: u32 = 0x7fc0_0000;
+const NAN_F64: u64 = 0x7ff8_0000_0000_0000;
+
+/// What is true where two values differ, and so where one that is compared with itself is a NaN.
+fn differ(shape: Shape) -> Instruction<'static> {
+    match shape {
+        Shape::F32 => Instruction::F32Ne,
+        Shape::F64 => Instruction::F64Ne,
+        Shape::F32x4 => Instruction::F32x4Ne,
+        Shape::F64x2 => Instruction::F64x2Ne,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Emitter, Links, Open, Origin, RECORD_HEADER_BYTES, bytes_of, nullable};
 use crate::emit::Helper;
-use crate::plan::{BlockKind, Site, Source};
+use crate::plan::{BlockKind, Operand, Site, Source};
 use crate::{SiteKind, TransformError};
 use wasm_encoder::{Instruction, ValType};
 use wasmparser::{BinaryReader, Catch, Operator, OperatorsReader};
@@ -10,6 +10,7 @@ use wasmparser::{BinaryReader, Catch, Operator, OperatorsReader};
 impl<L: Links> Emitter<'_, L> {
     pub(super) fn tail(&mut self, site: &Site) -> Result<(), TransformError> {
         self.map_to(site.at, Origin::Added);
+        self.take_room();
         let pointer = self.pointer();
         self.put(&Instruction::GlobalGet(self.added.sp));
         self.put(&Instruction::LocalSet(pointer));
@@ -63,6 +64,7 @@ impl<L: Links> Emitter<'_, L> {
                 self.put(&Instruction::I32Load(memarg));
                 let type_index = self.links.continuation_type(&site.results);
                 let table_index = self.added.continuations;
+                self.show_room();
                 self.put(&Instruction::CallIndirect { type_index, table_index });
                 self.check(site);
                 self.spill_at(site.at);
@@ -78,11 +80,12 @@ impl<L: Links> Emitter<'_, L> {
         };
         let header = &self.plan.sites[self.block(block).header as usize];
         self.map_to(start, Origin::Added);
+        self.take_room();
         let below = header.operands.iter().take_while(|o| o.height < height).count();
         let around = self.plan.around(parent);
         self.open_around(&around, header, below)?;
         for operand in &header.operands[below..] {
-            self.operand(operand.source)?;
+            self.operand(operand)?;
         }
         self.walk(start)
     }
@@ -100,7 +103,7 @@ impl<L: Links> Emitter<'_, L> {
         for &index in around {
             let height = self.block(index).height;
             while let Some(operand) = operands.next_if(|o| o.height < height) {
-                self.operand(operand.source)?;
+                self.operand(operand)?;
             }
             let (kind, signature) = (self.block(index).kind, self.block(index).signature.clone());
             let results = self.links.block_type(&signature.results);
@@ -126,7 +129,7 @@ impl<L: Links> Emitter<'_, L> {
             self.open.last_mut().expect("it was just pushed").in_else = in_else;
         }
         for operand in operands {
-            self.operand(operand.source)?;
+            self.operand(operand)?;
         }
         Ok(())
     }
@@ -161,9 +164,14 @@ impl<L: Links> Emitter<'_, L> {
             .collect()
     }
 
-    pub(super) fn operand(&mut self, source: Source) -> Result<(), TransformError> {
-        match source {
-            Source::Local(local) => self.get(local),
+    pub(super) fn operand(&mut self, operand: &Operand) -> Result<(), TransformError> {
+        match operand.source {
+            Source::Local(local) => {
+                self.get(local);
+                if let Some(shape) = operand.canonical {
+                    self.make_local_canonical(local, shape);
+                }
+            }
             Source::Slot(slot) => self.get(self.plan.slot_local(slot)),
             Source::Const { at } => {
                 let at = at as usize;
@@ -184,6 +192,7 @@ impl<L: Links> Emitter<'_, L> {
             self.get(local);
         }
         let entry = self.links.loop_entry(block);
+        self.give_room_back();
         self.put(&Instruction::ReturnCall(entry));
     }
 
