@@ -373,8 +373,13 @@ fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 pub fn preopen(text: &str) -> Preopen {
-    let (host, guest) = text.split_once("::").unwrap_or((text, text));
-    Preopen { host: PathBuf::from(host), guest: guest.to_owned() }
+    let (host, guest) = match text.split_once("::") {
+        Some((host, guest)) => (host, guest.to_owned()),
+        // To a guest `/` separates names everywhere.
+        None if cfg!(windows) => (text, text.replace('\\', "/")),
+        None => (text, text.to_owned()),
+    };
+    Preopen { host: PathBuf::from(host), guest }
 }
 
 fn variable(text: &str, deterministic: bool) -> anyhow::Result<(String, String)> {
@@ -389,4 +394,22 @@ fn variable(text: &str, deterministic: bool) -> anyhow::Result<(String, String)>
     let value = std::env::var(text)
         .with_context(|| format!("cannot take the variable {text} from the environment"))?;
     Ok((text.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_may_be_on_a_drive() {
+        let parts = |text| {
+            let Preopen { host, guest } = preopen(text);
+            (host.to_str().unwrap().to_owned(), guest)
+        };
+        let both = |host: &str, guest: &str| (host.to_owned(), guest.to_owned());
+        assert_eq!(parts("C:\\dir::/work"), both("C:\\dir", "/work"));
+        assert_eq!(parts("."), both(".", "."));
+        let own = if cfg!(windows) { "C:/a/b" } else { "C:\\a\\b" };
+        assert_eq!(parts("C:\\a\\b"), both("C:\\a\\b", own));
+    }
 }

@@ -39,9 +39,12 @@ fn ignored_signals() -> u64 {
 
 #[cfg(windows)]
 fn install(interrupt: Interrupt) -> Result<(), ctrlc::Error> {
+    let mut insisting = false;
     ctrlc::set_handler(move || {
-        if interrupt.finish_trace() {
+        // A recording that is being finished already is let finish, unless the user insists.
+        if interrupt.finish_trace() || insisting {
             std::process::exit(130);
         }
+        insisting = true;
     })
 }

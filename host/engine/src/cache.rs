@@ -50,7 +50,7 @@ impl CodeCache {
             let _ = sum.and_then(|f| f.set_modified(SystemTime::now()));
         } else {
             tracing::debug!("the cache entry {} is damaged; it is built again", entry.display());
-            let _ = std::fs::remove_dir_all(&entry).or_else(|_| std::fs::remove_file(&entry));
+            remove(&entry);
         }
         module
     }
@@ -103,8 +103,18 @@ impl CodeCache {
                 break;
             }
             total -= len;
-            let _ = std::fs::remove_dir_all(path);
+            remove(&path);
         }
+    }
+}
+
+/// Removes an entry, whole or not at all: where files that are mapped cannot be removed (Windows), the folder cannot
+/// be renamed either.
+fn remove(entry: &Path) {
+    let mut aside = entry.as_os_str().to_owned();
+    aside.push(format!(".{}.gone", std::process::id()));
+    if std::fs::rename(entry, &aside).is_ok() {
+        let _ = std::fs::remove_dir_all(&aside).or_else(|_| std::fs::remove_file(&aside));
     }
 }
 

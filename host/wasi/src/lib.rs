@@ -24,6 +24,7 @@ mod live;
 mod memory;
 mod record;
 mod replay;
+mod standard;
 mod virtual_clock;
 
 pub use descriptors::{Descriptors, StateError};

@@ -9,8 +9,11 @@
 mod config;
 mod errno;
 mod fs;
+mod names;
 mod resume;
 mod sched;
+#[cfg(windows)]
+mod streams;
 mod virtual_world;
 
 pub use config::{LiveConfig, LiveError, Output, Preopen, Stdin};

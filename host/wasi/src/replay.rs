@@ -3,7 +3,7 @@
 use crate::apply::fits;
 use crate::descriptors::{Descriptors, StateError, Stream};
 use crate::divergence::{Divergence, TickDifference};
-use crate::{Source, Stop};
+use crate::{Source, Stop, standard};
 use std::io::Write;
 use wrr_trace::{
     Call, Ending, Errno, Event, EventIndex, Function, HostState, Input, Iovec, Outcome, Reply,
@@ -22,7 +22,7 @@ impl ReplayOutput {
     /// The process's own streams.
     #[must_use]
     pub fn inherit() -> ReplayOutput {
-        ReplayOutput { stdout: Box::new(std::io::stdout()), stderr: Box::new(std::io::stderr()) }
+        ReplayOutput { stdout: standard::stdout(), stderr: standard::stderr() }
     }
 
     /// Nowhere.

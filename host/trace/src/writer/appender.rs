@@ -4,7 +4,7 @@
 //! its place. So whenever it is interrupted, the trace is as valid as it was.
 
 use super::Saved;
-use super::chunk_file::{ChunkFile, lock};
+use super::chunk_file::{ChunkFile, own};
 use super::sink::Prepared;
 use crate::checkpoint::Checkpoint;
 use crate::error::TraceError;
@@ -38,12 +38,7 @@ impl TraceAppender {
             let found = "it is not a regular file".to_owned();
             return Err(TraceError::NotATrace { path: path.to_owned(), found });
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(TraceError::io(path, "open for writing"))?;
-        lock(path, &file)?;
+        let file = own(path, File::options().read(true).write(true), "open for writing")?;
         let reading = file.try_clone().map_err(TraceError::io(path, "open"))?;
         let reader = TraceReader::from_file(path, reading)?.sound()?;
         if !reader.has_module() {

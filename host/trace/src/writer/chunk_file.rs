@@ -13,7 +13,7 @@ use crate::error::TraceError;
 use crate::manifest::{EndNote, HostNote, IndexEntry};
 use crate::times::TimeStamp;
 use rayon::prelude::*;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -267,27 +267,50 @@ pub(super) fn refuse_to_overwrite(path: &Path) -> Result<(), TraceError> {
     Err(TraceError::WouldOverwrite { path: path.to_owned() })
 }
 
-/// Opens an empty file that no other recorder writes to. The lock goes with the file.
+/// Opens an empty file that no other recorder writes to.
 pub(super) fn open_alone(path: &Path) -> Result<File, TraceError> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(TraceError::io(path, "create the trace"))?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = own(path, &mut options, "create the trace")?;
     if file.metadata().is_ok_and(|m| m.is_file()) {
-        lock(path, &file)?;
         file.set_len(0).map_err(TraceError::io(path, "empty the old trace"))?;
     }
     Ok(file)
 }
 
-/// Takes the lock of whoever writes to a trace. It goes with the file.
-pub(super) fn lock(path: &Path, file: &File) -> Result<(), TraceError> {
+/// Opens a file to write to, alone: nobody else can for as long as it is open. Everybody can read it.
+#[cfg(not(windows))]
+pub(super) fn own(
+    path: &Path,
+    options: &mut OpenOptions,
+    what: &'static str,
+) -> Result<File, TraceError> {
+    let file = options.open(path).map_err(TraceError::io(path, what))?;
     match file.try_lock() {
-        Err(std::fs::TryLockError::WouldBlock) => {
+        Err(std::fs::TryLockError::WouldBlock) if file.metadata().is_ok_and(|m| m.is_file()) => {
             Err(TraceError::BeingWritten { path: path.to_owned() })
         }
-        _ => Ok(()),
+        _ => Ok(file),
     }
+}
+
+/// Opens a file to write to, alone: nobody else can for as long as it is open. Everybody can read it. (A lock would
+/// keep readers out as well on Windows, and be in the way of followers.)
+#[cfg(windows)]
+pub(super) fn own(
+    path: &Path,
+    options: &mut OpenOptions,
+    what: &'static str,
+) -> Result<File, TraceError> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    /// What others may do with the file: `FILE_SHARE_READ`, `FILE_SHARE_DELETE`.
+    const SHARE_READ: u32 = 1;
+    const SHARE_DELETE: u32 = 4;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    options.share_mode(SHARE_READ | SHARE_DELETE).open(path).map_err(|error| {
+        match error.raw_os_error() {
+            Some(ERROR_SHARING_VIOLATION) => TraceError::BeingWritten { path: path.to_owned() },
+            _ => TraceError::io(path, what)(error),
+        }
+    })
 }

@@ -2,13 +2,17 @@
 
 use super::fs::{Directory, OpenFile, View};
 use super::sched::Scheduler;
+#[cfg(windows)]
+use super::streams;
 use cap_std::ambient_authority;
 use std::io::Write;
 use std::path::PathBuf;
 use wasi_common::file::FileAccessMode;
 use wasi_common::pipe::{ReadPipe, WritePipe};
 use wasi_common::sync::dir::Dir;
-use wasi_common::sync::{clocks_ctx, random_ctx, stdio};
+#[cfg(unix)]
+use wasi_common::sync::stdio::{stderr, stdin, stdout};
+use wasi_common::sync::{clocks_ctx, random_ctx};
 use wasi_common::{Table, WasiCtx, WasiFile};
 
 /// Standard input of a guest.
@@ -125,8 +129,8 @@ pub fn empty_context() -> WasiCtx {
 pub fn context(config: LiveConfig, view: &View) -> Result<WasiCtx, LiveError> {
     let ctx = empty_context();
     ctx.set_stdin(open_stdin(config.stdin, view)?);
-    ctx.set_stdout(output(config.stdout, || Box::new(stdio::stdout())));
-    ctx.set_stderr(output(config.stderr, || Box::new(stdio::stderr())));
+    ctx.set_stdout(standard_output(config.stdout));
+    ctx.set_stderr(standard_error(config.stderr));
     let refused = |e: wasi_common::Error| LiveError::Context(e.to_string());
     for socket in config.sockets {
         ctx.push_file(listening(socket), FileAccessMode::all()).map_err(refused)?;
@@ -149,11 +153,27 @@ pub fn open_stdin(stdin: Stdin, view: &View) -> Result<Box<dyn WasiFile>, LiveEr
             Err(source) => return Err(LiveError::Stdin { path, source }),
         },
     };
-    Ok(Box::new(OpenFile { inner, view: view.clone() }))
+    Ok(Box::new(OpenFile { inner, view: view.clone(), fdflags: None }))
+}
+
+/// Standard output.
+pub fn standard_output(to: Output) -> Box<dyn WasiFile> {
+    #[cfg(unix)]
+    return output(to, || Box::new(stdout()));
+    #[cfg(windows)]
+    return output(to, streams::stdout);
+}
+
+/// Standard error.
+pub fn standard_error(to: Output) -> Box<dyn WasiFile> {
+    #[cfg(unix)]
+    return output(to, || Box::new(stderr()));
+    #[cfg(windows)]
+    return output(to, streams::stderr);
 }
 
 /// An output stream. It has no metadata to be shown differently: a layer less on every write.
-pub fn output(output: Output, inherited: impl FnOnce() -> Box<dyn WasiFile>) -> Box<dyn WasiFile> {
+fn output(output: Output, inherited: impl FnOnce() -> Box<dyn WasiFile>) -> Box<dyn WasiFile> {
     match output {
         Output::Inherit => inherited(),
         Output::Writer(writer) => Box::new(WritePipe::new(writer)),
@@ -174,14 +194,17 @@ pub fn open_directory(preopen: &Preopen) -> Result<cap_std::fs::Dir, LiveError> 
 
 /// The process's standard input, unbuffered: a buffer of ours would hide from `poll_oneoff` what was
 /// read ahead.
+#[cfg(unix)]
 fn inherited_stdin() -> Box<dyn WasiFile> {
-    #[cfg(unix)]
-    {
-        use std::os::fd::AsFd as _;
-        if let Ok(fd) = std::io::stdin().as_fd().try_clone_to_owned() {
-            let file = cap_std::fs::File::from_std(std::fs::File::from(fd));
-            return Box::new(wasi_common::sync::file::File::from_cap_std(file));
-        }
+    use std::os::fd::AsFd as _;
+    if let Ok(fd) = std::io::stdin().as_fd().try_clone_to_owned() {
+        let file = cap_std::fs::File::from_std(std::fs::File::from(fd));
+        return Box::new(wasi_common::sync::file::File::from_cap_std(file));
     }
-    Box::new(stdio::stdin())
+    Box::new(stdin())
+}
+
+#[cfg(windows)]
+fn inherited_stdin() -> Box<dyn WasiFile> {
+    streams::stdin()
 }

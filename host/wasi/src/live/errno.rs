@@ -23,6 +23,11 @@ pub fn of(error: types::Error) -> Result<Errno, String> {
 
 fn of_io(error: &std::io::Error) -> Errno {
     use std::io::ErrorKind as Kind;
+    if cfg!(windows)
+        && let Some(errno) = error.raw_os_error().and_then(of_windows)
+    {
+        return errno;
+    }
     match error.kind() {
         Kind::ReadOnlyFilesystem => Errno::rofs,
         Kind::CrossesDevices => Errno::xdev,
@@ -59,9 +64,55 @@ fn of_io(error: &std::io::Error) -> Errno {
     }
 }
 
+/// Errors of Windows that neither upstream nor the standard library has a kind for.
+fn of_windows(code: i32) -> Option<Errno> {
+    Some(match code {
+        // ERROR_INVALID_FUNCTION: a device that cannot do this.
+        1 => Errno::notsup,
+        // ERROR_CURRENT_DIRECTORY, ERROR_LOCK_VIOLATION, ERROR_DELETE_PENDING, ERROR_USER_MAPPED_FILE
+        16 | 33 | 303 | 1224 => Errno::busy,
+        // ERROR_BAD_NETPATH, ERROR_BAD_NET_NAME, ERROR_BAD_PATHNAME
+        53 | 67 | 161 => Errno::noent,
+        // ERROR_META_EXPANSION_TOO_LONG
+        208 => Errno::nametoolong,
+        // ERROR_CANT_RESOLVE_FILENAME
+        1921 => Errno::loop_,
+        // ERROR_NO_UNICODE_TRANSLATION
+        1113 => Errno::ilseq,
+        // ERROR_NO_SYSTEM_RESOURCES, ERROR_COMMITMENT_LIMIT
+        1450 | 1455 => Errno::nomem,
+        // ERROR_INVALID_REPARSE_DATA, ERROR_REPARSE_TAG_INVALID
+        4392 | 4393 => Errno::inval,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(windows)]
+    #[test]
+    fn errors_of_windows_get_their_errno() {
+        // ACCESS_DENIED, NOT_SAME_DEVICE, WRITE_PROTECT, SHARING_VIOLATION, DISK_FULL, NO_DATA (a closed pipe),
+        // FILENAME_EXCED_RANGE, PRIVILEGE_NOT_HELD, CANT_RESOLVE_FILENAME, DELETE_PENDING, and one without a name.
+        for (code, errno) in [
+            (5, Errno::acces),
+            (17, Errno::xdev),
+            (19, Errno::rofs),
+            (32, Errno::acces),
+            (112, Errno::nospc),
+            (232, Errno::pipe),
+            (206, Errno::nametoolong),
+            (1314, Errno::perm),
+            (1921, Errno::loop_),
+            (303, Errno::busy),
+            (1117, Errno::io),
+        ] {
+            let error = types::Error::from(std::io::Error::from_raw_os_error(code));
+            assert_eq!(of(error), Ok(errno), "error {code}");
+        }
+    }
 
     #[cfg(unix)]
     #[test]

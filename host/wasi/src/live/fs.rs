@@ -4,7 +4,10 @@
 //!   upstream lists the whole directory again for every `fd_readdir`, and shifts when it changes.
 //! - Times before 1970 or after 2554 are shown as 0; upstream panics or wraps.
 //! - With [`Inodes`], metadata is virtual and listings are sorted.
+//! - On Windows: names that cannot be there do not reach the system (see [`names`]); several buffers are written at
+//!   once; reading and writing at an offset does not open the file again, which fails when its name is gone.
 
+use super::names;
 use super::virtual_world::Inodes;
 use std::any::Any;
 use std::future::Future;
@@ -16,6 +19,7 @@ use wasi_common::dir::{OpenResult, ReaddirCursor, ReaddirEntity};
 use wasi_common::file::{
     Advice, FdFlags, FileType, Filestat, OFlags, RiFlags, RoFlags, SdFlags, SiFlags,
 };
+use wasi_common::snapshots::preview_1::types::Errno;
 use wasi_common::{Error, ErrorExt as _, SystemTimeSpec, WasiDir, WasiFile};
 
 type Entities = Box<dyn Iterator<Item = Result<ReaddirEntity, Error>> + Send>;
@@ -131,6 +135,28 @@ impl Directory {
     }
 }
 
+/// What a path is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Something is looked for.
+    Find,
+    /// Something may be made.
+    Make,
+}
+
+/// Lets a path through that the system can have. Who looks for a file with another name gets `noent`, as for any other
+/// that does not exist: programs ask for names that may not be there. Who wants to make it gets `inval`, as POSIX has it for
+/// names that a file system cannot hold.
+fn check(path: &str, to: Use) -> Result<(), Error> {
+    if !cfg!(windows) || names::is_fit(path) {
+        return Ok(());
+    }
+    Err(match to {
+        Use::Find => Error::not_found(),
+        Use::Make => Error::invalid_argument(),
+    })
+}
+
 fn forget(doomed: Option<(Inodes, u64, u64)>) {
     if let Some((inodes, device, inode)) = doomed {
         inodes.forget(device, inode);
@@ -157,12 +183,14 @@ impl WasiDir for Directory {
         write: bool,
         fdflags: FdFlags,
     ) -> Result<OpenResult, Error> {
+        check(path, if oflags.contains(OFlags::CREATE) { Use::Make } else { Use::Find })?;
         let opened =
             self.inner.open_file(symlink_follow, path, oflags, read, write, fdflags).await?;
         Ok(match opened {
             OpenResult::File(inner) => {
                 let view = self.view.opened(inner.get_filestat()).await?;
-                OpenResult::File(Box::new(OpenFile { inner, view }))
+                let fdflags = Some(fdflags);
+                OpenResult::File(Box::new(OpenFile { inner, view, fdflags }))
             }
             OpenResult::Dir(inner) => {
                 let view = self.view.opened(inner.get_filestat()).await?;
@@ -172,6 +200,7 @@ impl WasiDir for Directory {
     }
 
     async fn create_dir(&self, path: &str) -> Result<(), Error> {
+        check(path, Use::Make)?;
         self.inner.create_dir(path).await
     }
 
@@ -192,10 +221,16 @@ impl WasiDir for Directory {
     }
 
     async fn symlink(&self, old_path: &str, new_path: &str) -> Result<(), Error> {
+        check(new_path, Use::Make)?;
+        check(old_path, Use::Make)?;
+        if cfg!(windows) {
+            return self.inner.symlink(&names::target_for_host(old_path), new_path).await;
+        }
         self.inner.symlink(old_path, new_path).await
     }
 
     async fn remove_dir(&self, path: &str) -> Result<(), Error> {
+        check(path, Use::Find)?;
         let doomed = self.doomed(path).await;
         self.inner.remove_dir(path).await?;
         forget(doomed);
@@ -203,6 +238,7 @@ impl WasiDir for Directory {
     }
 
     async fn unlink_file(&self, path: &str) -> Result<(), Error> {
+        check(path, Use::Find)?;
         let doomed = self.doomed(path).await;
         self.inner.unlink_file(path).await?;
         forget(doomed);
@@ -210,7 +246,12 @@ impl WasiDir for Directory {
     }
 
     async fn read_link(&self, path: &str) -> Result<PathBuf, Error> {
-        self.inner.read_link(path).await
+        check(path, Use::Find)?;
+        let target = self.inner.read_link(path).await?;
+        match target.to_str() {
+            Some(text) if cfg!(windows) => Ok(PathBuf::from(names::target_for_guest(text))),
+            _ => Ok(target),
+        }
     }
 
     async fn get_filestat(&self) -> Result<Filestat, Error> {
@@ -218,10 +259,13 @@ impl WasiDir for Directory {
     }
 
     async fn get_path_filestat(&self, path: &str, follow: bool) -> Result<Filestat, Error> {
+        check(path, Use::Find)?;
         Ok(self.view.of_named(self.inner.get_path_filestat(path, follow).await?))
     }
 
     async fn rename(&self, path: &str, to: &dyn WasiDir, to_path: &str) -> Result<(), Error> {
+        check(path, Use::Find)?;
+        check(to_path, Use::Make)?;
         let to = ours(to)?;
         let doomed = to.doomed(to_path).await;
         let moved = self.doomed(path).await;
@@ -235,6 +279,8 @@ impl WasiDir for Directory {
     }
 
     async fn hard_link(&self, path: &str, to: &dyn WasiDir, to_path: &str) -> Result<(), Error> {
+        check(path, Use::Find)?;
+        check(to_path, Use::Make)?;
         self.inner.hard_link(path, &*ours(to)?.inner, to_path).await
     }
 
@@ -245,6 +291,7 @@ impl WasiDir for Directory {
         mtime: Option<SystemTimeSpec>,
         follow_symlinks: bool,
     ) -> Result<(), Error> {
+        check(path, Use::Find)?;
         self.inner.set_times(path, atime, mtime, follow_symlinks).await
     }
 }
@@ -253,6 +300,9 @@ impl WasiDir for Directory {
 pub struct OpenFile {
     pub inner: Box<dyn WasiFile>,
     pub view: View,
+    /// The flags that it was opened with, if it was opened by the guest. On Windows the system does not know all of
+    /// them.
+    pub fdflags: Option<FdFlags>,
 }
 
 #[async_trait::async_trait]
@@ -300,19 +350,32 @@ impl WasiFile for OpenFile {
     }
 
     async fn datasync(&self) -> Result<(), Error> {
-        self.inner.datasync().await
+        flushed(self.inner.datasync().await)
     }
 
     async fn sync(&self) -> Result<(), Error> {
-        self.inner.sync().await
+        flushed(self.inner.sync().await)
     }
 
     async fn get_fdflags(&self) -> Result<FdFlags, Error> {
-        self.inner.get_fdflags().await
+        match self.fdflags {
+            Some(fdflags) if cfg!(windows) => Ok(fdflags),
+            _ => self.inner.get_fdflags().await,
+        }
     }
 
     async fn set_fdflags(&mut self, flags: FdFlags) -> Result<(), Error> {
-        self.inner.set_fdflags(flags).await
+        if !cfg!(windows) {
+            return self.inner.set_fdflags(flags).await;
+        }
+        // The file is opened again there, and would be at its start.
+        let position = self.inner.seek(SeekFrom::Current(0)).await;
+        self.inner.set_fdflags(flags).await?;
+        if let Ok(position) = position {
+            self.inner.seek(SeekFrom::Start(position)).await?;
+        }
+        self.fdflags = self.fdflags.map(|_| flags);
+        Ok(())
     }
 
     async fn get_filestat(&self) -> Result<Filestat, Error> {
@@ -344,14 +407,27 @@ impl WasiFile for OpenFile {
         bufs: &mut [IoSliceMut<'a>],
         offset: u64,
     ) -> Result<u64, Error> {
+        #[cfg(windows)]
+        if let Some(file) = windows::duplicate(&*self.inner) {
+            return Ok(windows::read_at(&file, bufs, offset)?);
+        }
         self.inner.read_vectored_at(bufs, offset).await
     }
 
     async fn write_vectored<'a>(&self, bufs: &[IoSlice<'a>]) -> Result<u64, Error> {
+        #[cfg(windows)]
+        if bufs.len() > 1 {
+            let all = super::streams::gathered(bufs);
+            return self.inner.write_vectored(&[IoSlice::new(&all)]).await;
+        }
         self.inner.write_vectored(bufs).await
     }
 
     async fn write_vectored_at<'a>(&self, bufs: &[IoSlice<'a>], offset: u64) -> Result<u64, Error> {
+        #[cfg(windows)]
+        if let Some(file) = windows::duplicate(&*self.inner) {
+            return Ok(windows::write_at(&file, bufs, offset)?);
+        }
         self.inner.write_vectored_at(bufs, offset).await
     }
 
@@ -373,5 +449,58 @@ impl WasiFile for OpenFile {
 
     async fn writable(&self) -> Result<(), Error> {
         self.inner.writable().await
+    }
+}
+
+/// Windows flushes only what is open for writing. Nothing was written through anything else.
+fn flushed(result: Result<(), Error>) -> Result<(), Error> {
+    if !cfg!(windows) {
+        return result;
+    }
+    result.or_else(|error| match error.downcast() {
+        Ok(Errno::Acces) => Ok(()),
+        Ok(errno) => Err(errno.into()),
+        Err(trap) => Err(Error::trap(trap)),
+    })
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::fs::File;
+    use std::io::{IoSlice, IoSliceMut, Seek as _, SeekFrom};
+    use std::os::windows::fs::FileExt as _;
+    use std::os::windows::io::AsHandle as _;
+    use wasi_common::WasiFile;
+
+    /// A file of upstream's, with its position, by another handle.
+    pub fn duplicate(file: &dyn WasiFile) -> Option<File> {
+        let file = file.as_any().downcast_ref::<wasi_common::sync::file::File>()?;
+        file.as_handle().try_clone_to_owned().ok().map(File::from)
+    }
+
+    /// Does something at an offset. The system would leave the file's position behind it.
+    fn at<T>(
+        mut file: &File,
+        action: impl FnOnce(&File) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        let position = file.stream_position()?;
+        let result = action(file);
+        file.seek(SeekFrom::Start(position))?;
+        result
+    }
+
+    pub fn read_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> std::io::Result<u64> {
+        match bufs.iter_mut().find(|buf| !buf.is_empty()) {
+            Some(buf) => Ok(at(file, |file| file.seek_read(buf, offset))? as u64),
+            None => Ok(0),
+        }
+    }
+
+    pub fn write_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> std::io::Result<u64> {
+        let all = crate::live::streams::gathered(bufs);
+        match all.is_empty() {
+            true => Ok(0),
+            false => Ok(at(file, |file| file.seek_write(&all, offset))? as u64),
+        }
     }
 }

@@ -19,7 +19,6 @@ use wasi_common::file::{FdFlags, FileAccessMode, FileType, RiFlags, RoFlags, SdF
 use wasi_common::snapshots::preview_1::types;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wasi_common::sync::dir::Dir;
-use wasi_common::sync::stdio;
 use wasi_common::{Error, WasiCtx, WasiFile};
 use wiggle::{GuestMemory, GuestPtr};
 use wrr_trace::{
@@ -179,13 +178,11 @@ impl Live {
                     opening.stdin(fd, stdin.take().unwrap_or_default(), state.stdin_bytes);
                 }
                 Target::Stdout => {
-                    let out = stdout.take().unwrap_or_default();
-                    let out = config::output(out, || Box::new(stdio::stdout()));
+                    let out = config::standard_output(stdout.take().unwrap_or_default());
                     opening.ctx.insert_file(fd, out, FileAccessMode::WRITE);
                 }
                 Target::Stderr => {
-                    let out = stderr.take().unwrap_or_default();
-                    let out = config::output(out, || Box::new(stdio::stderr()));
+                    let out = config::standard_error(stderr.take().unwrap_or_default());
                     opening.ctx.insert_file(fd, out, FileAccessMode::WRITE);
                 }
                 Target::Socket(number) => {
@@ -531,7 +528,7 @@ fn in_words(error: Result<Errno, String>) -> String {
 }
 
 /// A connection that did not outlive its process. To the guest it was reset by the other side.
-struct GoneConnection {
+pub struct GoneConnection {
     /// A socket whose other end is closed: always ready, as a connection that was reset is.
     #[cfg(unix)]
     closed: Option<std::os::unix::net::UnixStream>,

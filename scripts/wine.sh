@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs a program for Windows under Wine:  scripts/wine.sh PROGRAM.exe [ARGS…]
+# Also a runner for cargo: CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=scripts/wine.sh cargo test --target x86_64-pc-windows-gnu
+# Bytes of the standard streams and the exit code pass unchanged. Needs wine and x86_64-w64-mingw32-gcc.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+portable=${CARGO_TARGET_DIR:-$root/target}/portable-wine
+export WINEPREFIX=${WRR_WINEPREFIX:-$portable/prefix} WINEDEBUG=${WINEDEBUG:--all} WINEARCH=win64
+# No menus, no desktop files, and nobody is asked to download anything.
+export WINEDLLOVERRIDES="winemenubuilder.exe,mscoree,mshtml=" 
+unset DISPLAY
+
+shim=$portable/bin/bcryptprimitives.dll
+if [ ! -f "$shim" ] || [ "$root/tests/portable/bcryptprimitives.c" -nt "$shim" ]; then
+    mkdir -p "$portable/bin"
+    # Made aside and renamed: several tests may come here at once.
+    x86_64-w64-mingw32-gcc -O2 -shared -o "$shim.$$" "$root/tests/portable/bcryptprimitives.c" -ladvapi32
+    mv -f "$shim.$$" "$shim"
+fi
+export WINEPATH="Z:${portable//\//\\}\\bin"
+
+if [ ! -f "$WINEPREFIX/made" ]; then
+    mkdir -p "$WINEPREFIX"
+    (
+        flock 9
+        [ -f "$WINEPREFIX/made" ] || { wineboot --init > /dev/null 2>&1 < /dev/null && touch "$WINEPREFIX/made"; }
+    ) 9> "$portable/lock"
+fi
+exec wine "$@"
