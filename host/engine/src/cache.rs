@@ -44,15 +44,19 @@ impl CodeCache {
         let entry = self.dir.join(key);
         std::fs::symlink_metadata(&entry).ok()?;
         let module = load_entry(engine, &entry);
-        if module.is_some() {
+        if module.is_ok() {
             // So that eviction sees it as used. Failing to say so costs a compilation some day.
             let sum = std::fs::File::options().write(true).open(entry.join("sum"));
             let _ = sum.and_then(|f| f.set_modified(SystemTime::now()));
         } else {
-            tracing::debug!("the cache entry {} is damaged; it is built again", entry.display());
             remove(&entry);
         }
         module
+            .inspect_err(|why| {
+                let entry = entry.display();
+                tracing::debug!("the cache entry {entry} is damaged ({why}); it is built again");
+            })
+            .ok()
     }
 
     /// Stores an entry. A cache that cannot be written is no reason not to run.
@@ -118,22 +122,32 @@ fn remove(entry: &Path) {
     }
 }
 
-fn load_entry(engine: &wasmtime::Engine, entry: &Path) -> Option<(wasmtime::Module, Vec<u8>)> {
+fn load_entry(
+    engine: &wasmtime::Engine,
+    entry: &Path,
+) -> Result<(wasmtime::Module, Vec<u8>), String> {
     let (code, sum) = (entry.join("module.cwasm"), entry.join("sum"));
     let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_file());
     if !is_file(&code) || !is_file(&sum) {
-        return None;
+        return Err("something is missing".to_owned());
     }
-    let facts = std::fs::read(entry.join("facts")).ok()?;
-    let sums = [sum_of_file(&code).ok()?, xxh3_64(&facts)].map(u64::to_le_bytes).concat();
-    if std::fs::read(sum).ok()? != sums {
-        return None;
+    let io = |error: std::io::Error| error.to_string();
+    let facts = std::fs::read(entry.join("facts")).map_err(io)?;
+    let sums = [sum_of_file(&code).map_err(io)?, xxh3_64(&facts)].map(u64::to_le_bytes).concat();
+    if std::fs::read(sum).map_err(io)? != sums {
+        return Err("its checksum is wrong".to_owned());
     }
     // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
     // it is mapped. The checksum shows the first (against accidents, not against whoever can write
     // to the user's own cache); entries are only ever created whole and removed, never written again.
-    let module = unsafe { wasmtime::Module::deserialize_file(engine, &code) }.ok()?;
-    Some((module, facts))
+    let mut module = unsafe { wasmtime::Module::deserialize_file(engine, &code) };
+    if cfg!(windows) && module.is_err() {
+        // Some file systems there, and Wine, cannot map a file to be executed.
+        let bytes = std::fs::read(&code).map_err(io)?;
+        // SAFETY: as above.
+        module = unsafe { wasmtime::Module::deserialize(engine, bytes) };
+    }
+    Ok((module.map_err(|error| format!("{error:#}"))?, facts))
 }
 
 /// XXH3-64 of a file's content, which is not kept: a large buffer costs more page faults than the hash costs time.
