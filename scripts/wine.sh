@@ -7,7 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 portable=${CARGO_TARGET_DIR:-$root/target}/portable-wine
 export WINEPREFIX=${WRR_WINEPREFIX:-$portable/prefix} WINEDEBUG=${WINEDEBUG:--all} WINEARCH=win64
 # No menus, no desktop files, and nobody is asked to download anything.
-export WINEDLLOVERRIDES="winemenubuilder.exe,mscoree,mshtml=" 
+export WINEDLLOVERRIDES="winemenubuilder.exe,mscoree,mshtml="
 unset DISPLAY
 
 shim=$portable/bin/bcryptprimitives.dll
@@ -25,5 +25,13 @@ if [ ! -f "$WINEPREFIX/made" ]; then
         flock 9
         [ -f "$WINEPREFIX/made" ] || { wineboot --init > /dev/null 2>&1 < /dev/null && touch "$WINEPREFIX/made"; }
     ) 9> "$portable/lock"
+fi
+
+# Debian's wrapper ends the server with the last program, and a program that starts just then fails. And starting the services of
+# Windows anew takes a second each time: an idle program keeps them for some minutes.
+[ -x /usr/lib/wine/wineserver64 ] && export WINESERVER=/usr/lib/wine/wineserver64
+if flock --nonblock "$portable/awake" true; then
+    setsid flock --nonblock "$portable/awake" --command \
+        "sleep 300 | wine cmd /c more 3>&- 9>&-" > /dev/null 2>&1 < /dev/null &
 fi
 exec wine "$@"

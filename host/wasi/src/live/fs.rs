@@ -4,8 +4,8 @@
 //!   upstream lists the whole directory again for every `fd_readdir`, and shifts when it changes.
 //! - Times before 1970 or after 2554 are shown as 0; upstream panics or wraps.
 //! - With [`Inodes`], metadata is virtual and listings are sorted.
-//! - On Windows: names that cannot be there do not reach the system (see [`names`]); several buffers are written at
-//!   once; reading and writing at an offset does not open the file again, which fails when its name is gone.
+//! - On Windows: names that cannot be there do not reach the system (see [`names`]); a file that is open can be renamed
+//!   and unlinked (a directory cannot, which upstream's safety rests on); several buffers are written at once; reading and writing at an offset does not open the file again, which fails when its name is gone.
 
 use super::names;
 use super::virtual_world::Inodes;
@@ -187,7 +187,12 @@ impl WasiDir for Directory {
         let opened =
             self.inner.open_file(symlink_follow, path, oflags, read, write, fdflags).await?;
         Ok(match opened {
-            OpenResult::File(inner) => {
+            OpenResult::File(mut inner) => {
+                if cfg!(windows) {
+                    // Upstream opens it so that nobody can rename or remove it while it is open. Setting its flags opens it
+                    // once more, without that. Where this is not allowed it stays as it is.
+                    let _ = inner.set_fdflags(fdflags).await;
+                }
                 let view = self.view.opened(inner.get_filestat()).await?;
                 let fdflags = Some(fdflags);
                 OpenResult::File(Box::new(OpenFile { inner, view, fdflags }))
