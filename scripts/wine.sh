@@ -19,19 +19,20 @@ if [ ! -f "$shim" ] || [ "$root/tests/portable/bcryptprimitives.c" -nt "$shim" ]
 fi
 export WINEPATH="Z:${portable//\//\\}\\bin"
 
-if [ ! -f "$WINEPREFIX/made" ]; then
-    mkdir -p "$WINEPREFIX"
-    (
-        flock 9
-        [ -f "$WINEPREFIX/made" ] || { wineboot --init > /dev/null 2>&1 < /dev/null && touch "$WINEPREFIX/made"; }
-    ) 9> "$portable/lock"
-fi
-
-# Debian's wrapper ends the server with the last program, and a program that starts just then fails. And starting the services of
-# Windows anew takes a second each time: an idle program keeps them for some minutes.
+# Debian's wrapper ends the server with the last program, and a program that starts just then fails. Starting the services
+# of Windows anew takes a second each time, and they would keep the streams of the program that started them. So an idle
+# program, which has no streams, keeps all that for some minutes; everybody waits until it is there.
 [ -x /usr/lib/wine/wineserver64 ] && export WINESERVER=/usr/lib/wine/wineserver64
-if flock --nonblock "$portable/awake" true; then
-    setsid flock --nonblock "$portable/awake" --command \
-        "sleep 300 | wine cmd /c more 3>&- 9>&-" > /dev/null 2>&1 < /dev/null &
-fi
+mkdir -p "$WINEPREFIX"
+(
+    flock 9
+    if [ ! -f "$WINEPREFIX/made" ]; then
+        wineboot --init 9>&-
+        touch "$WINEPREFIX/made"
+    fi
+    if flock --nonblock "$portable/awake" true; then
+        setsid flock --nonblock "$portable/awake" --command "sleep 600 | wine cmd /c more" 9>&- &
+        wine cmd /c exit 9>&-
+    fi
+) 9> "$portable/lock" > /dev/null 2>&1 < /dev/null
 exec wine "$@"

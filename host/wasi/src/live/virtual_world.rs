@@ -9,7 +9,7 @@
 
 use super::{Answer, reply, wait};
 use crate::virtual_clock::{STEP_NS, VirtualClock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasi_common::WasiCtx;
 use wasi_common::file::{FileType, Filestat};
@@ -114,12 +114,14 @@ struct Numbers {
     /// By device and inode of the host.
     known: HashMap<(u64, u64), u64>,
     last: u64,
+    /// The numbers of files without a name. Windows counts the last name for as long as the file is open.
+    nameless: HashSet<u64>,
 }
 
 impl Inodes {
     /// Numbers that come after this one.
     fn after(last: u64) -> Inodes {
-        Inodes(Arc::new(Mutex::new(Numbers { known: HashMap::new(), last })))
+        Inodes(Arc::new(Mutex::new(Numbers { last, ..Numbers::default() })))
     }
 
     /// A file of the host that has its number already.
@@ -131,7 +133,7 @@ impl Inodes {
     /// The number of a file of the host.
     pub fn number(&self, device: u64, inode: u64) -> u64 {
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Numbers { known, last } = &mut *numbers;
+        let Numbers { known, last, .. } = &mut *numbers;
         *known.entry((device, inode)).or_insert_with(|| {
             *last = last.saturating_add(1);
             *last
@@ -141,12 +143,17 @@ impl Inodes {
     /// The file is gone: if the host uses its inode again, that is another file.
     pub fn forget(&self, device: u64, inode: u64) {
         let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        numbers.known.remove(&(device, inode));
+        if let Some(number) = numbers.known.remove(&(device, inode)) {
+            numbers.nameless.insert(number);
+        }
     }
 
     /// Replaces everything that is the host's by what every host gives.
     pub fn normalise(&self, stat: &mut Filestat, number: Option<u64>) {
         stat.inode = number.unwrap_or_else(|| self.number(stat.device_id, stat.inode));
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).nameless.contains(&stat.inode) {
+            stat.nlink = 0;
+        }
         stat.device_id = 0;
         stat.atim = None;
         stat.mtim = None;
