@@ -122,6 +122,22 @@ fn a_trace_that_cannot_be_read_back_cannot_be_followed() {
     }
 }
 
+#[test]
+fn a_trace_that_is_written_can_be_read_by_all_and_written_by_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.wrr");
+    let writer = start(&path, false);
+    append(&writer, 0);
+    writer.flush().unwrap();
+    assert_eq!(writer.follow().unwrap().next_event().unwrap().unwrap().index.0, 0);
+    let reader = TraceReader::open(&path).unwrap();
+    assert_eq!(reader.events().unwrap().count(), 1);
+    let second = wrr_trace::TraceAppender::open(&path).err();
+    assert!(matches!(second, Some(TraceError::BeingWritten { .. })), "{second:?}");
+    assert!(writer.finish(Ending::Exited { code: 0 }, Tick(1)).1.is_none());
+    assert!(wrr_trace::TraceAppender::open(&path).is_ok());
+}
+
 /// Records 3000 events, with flushes and checkpoints at different moments of the recorder.
 fn canonical(path: &Path, flush_every: u64, put_late: bool, wasteful: bool) -> Vec<u8> {
     let writer = start(path, true);

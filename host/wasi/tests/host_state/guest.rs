@@ -178,7 +178,6 @@ impl Guest {
         self.call(Function::FdRead, &[fd.into(), list, count, OUT.into()])
     }
 
-    #[cfg(unix)]
     pub fn pread(&mut self, fd: u32, len: usize, offset: u64) -> Outcome {
         let (list, count) = self.list(len);
         self.call(Function::FdPread, &[fd.into(), list, count, offset, OUT.into()])
@@ -190,7 +189,6 @@ impl Guest {
         self.call(Function::FdWrite, &[fd.into(), list, count, OUT.into()])
     }
 
-    #[cfg(unix)]
     pub fn pwrite(&mut self, fd: u32, bytes: &[u8], offset: u64) -> Outcome {
         self.put(DATA, bytes);
         let (list, count) = self.list(bytes.len());

@@ -6,3 +6,5 @@ mod hostile;
 mod random;
 mod replay;
 mod resume;
+#[cfg(windows)]
+mod windows;
