@@ -22,6 +22,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// When the cache holds more, the entries that were unused for longest are dropped.
 const CACHE_BYTES_MAX: u64 = 2 << 30;
 
+/// After how many entries that a process makes it looks whether that is so.
+const EVICT_EVERY: u64 = 64;
+
 /// A folder of compiled modules.
 #[derive(Clone, Debug)]
 pub struct CodeCache {
@@ -81,10 +84,12 @@ impl CodeCache {
             if made.is_err() {
                 let _ = std::fs::remove_dir_all(&making);
             }
-            made
+            made.map(|()| number)
         });
         match result {
-            Ok(()) => self.evict(),
+            // Looking at all entries costs more than making a small one.
+            Ok(number) if number % EVICT_EVERY == 0 => self.evict(),
+            Ok(_) => {}
             Err(e) => tracing::debug!("cannot cache the compiled module: {e}"),
         }
     }

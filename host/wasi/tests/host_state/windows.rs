@@ -111,13 +111,14 @@ fn a_path_may_be_longer_than_260_characters() {
     let root = folder();
     let mut guest = Guest::live(config(root.path()));
     let mut path = String::new();
-    for _ in 0..6 {
+    // The folders alone stay below: Wine cannot tell the path of an open folder that is longer.
+    for _ in 0..3 {
         path += &"n".repeat(60);
         let made = guest.on_path(Function::PathCreateDirectory, 3, &path);
         assert_eq!(made.errno, Errno::success, "{path}");
         path += "/";
     }
-    path += "file";
+    path += &"f".repeat(120);
     let fd = guest.opened(&path, CREAT, WRITE, 0);
     guest.write(fd, b"deep");
     guest.close(fd);
