@@ -46,7 +46,9 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    // ERROR_PIPE_NOT_CONNECTED has no kind.
+    let has_code = |e: &std::io::Error| cfg!(windows) && e.raw_os_error() == Some(233);
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe || has_code(e))
 }
 
 /// Tells what the exit code of a guest does not, and gives the code.

@@ -197,7 +197,7 @@ impl Replay {
         }
         match result.and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
+            Err(e) if standard::is_closed(&e) => Err(Stop::OutputClosed),
             Err(e) => Err(Stop::Host(format!("cannot write the replayed output: {e}"))),
         }
     }

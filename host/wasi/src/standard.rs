@@ -15,6 +15,13 @@ pub fn stderr() -> Box<dyn Write + Send + Sync> {
     shown(std::io::stderr())
 }
 
+/// Whether an error says that nobody reads any more. Windows has a code for it that the standard library does not know.
+pub fn is_closed(error: &std::io::Error) -> bool {
+    const ERROR_PIPE_NOT_CONNECTED: i32 = 233;
+    error.kind() == std::io::ErrorKind::BrokenPipe
+        || cfg!(windows) && error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED)
+}
+
 #[cfg(not(windows))]
 fn shown(stream: impl Write + Send + Sync + 'static) -> Box<dyn Write + Send + Sync> {
     Box::new(stream)

@@ -24,7 +24,12 @@ const PAGES_READ_MAX: usize = 4096;
 /// Rewrites a finished trace so that its batches do not depend on when they were flushed.
 pub(super) fn make_canonical(path: &Path) -> Result<Saved, TraceError> {
     // The file behind a link is the one to be replaced.
-    let path = &std::fs::canonicalize(path).map_err(TraceError::io(path, "find the trace"))?;
+    let path = &match std::fs::canonicalize(path) {
+        Ok(path) => path,
+        // Some file systems of Windows cannot tell; they have no links either.
+        Err(_) if cfg!(windows) => path.to_owned(),
+        Err(error) => return Err(TraceError::io(path, "find the trace")(error)),
+    };
     let metadata = std::fs::metadata(path).map_err(TraceError::io(path, "find the trace"))?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));

@@ -77,6 +77,8 @@ fn of_windows(code: i32) -> Option<Errno> {
         208 => Errno::nametoolong,
         // ERROR_CANT_RESOLVE_FILENAME
         1921 => Errno::loop_,
+        // ERROR_PIPE_NOT_CONNECTED
+        233 => Errno::pipe,
         // ERROR_NO_UNICODE_TRANSLATION
         1113 => Errno::ilseq,
         // ERROR_NO_SYSTEM_RESOURCES, ERROR_COMMITMENT_LIMIT
