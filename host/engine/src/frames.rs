@@ -16,7 +16,7 @@ use wrr_transform::{FrameLayout, Piece, Saved};
 const RECORDS_PER_STACK: u64 = 256;
 
 /// The most room, in bytes.
-const RECORDS_BYTES_MAX: u64 = 1 << 30;
+const RECORDS_BYTES_MAX: u64 = if cfg!(target_pointer_width = "32") { 256 << 20 } else { 1 << 30 };
 
 /// Lets the memory of records be as large as a native stack of so many bytes can make it. What is not used of it
 /// costs nothing.

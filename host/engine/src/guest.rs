@@ -127,7 +127,9 @@ impl Program {
     /// # Errors
     /// [`Refusal::Instantiate`] if the host cannot have such a thread.
     pub fn on_guest_stack<R: Send>(&self, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
-        let bytes = self.stack_bytes + HOST_STACK_BYTES;
+        // An interpreter has the guest's stack elsewhere.
+        let guest_bytes = if self.engine.is_pulley() { 0 } else { self.stack_bytes };
+        let bytes = guest_bytes + HOST_STACK_BYTES;
         // The guest's stack is part of the host thread's, and the main thread's may be small.
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("wrr guest".to_owned()).stack_size(bytes);
@@ -456,8 +458,12 @@ fn here() -> usize {
 /// Starts to unwind the guest's stack: every frame saves itself and returns.
 fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
     let parts = caller.data().parts.expect("a guest runs");
-    let native_bytes = caller.data().stack_base.saturating_sub(here());
-    crate::frames::make_room(&mut *caller, parts.stack, native_bytes as u64)?;
+    // An interpreted guest's stack is elsewhere, and can be as large as it may be.
+    let native_bytes = match caller.engine().is_pulley() {
+        true => u64::MAX,
+        false => caller.data().stack_base.saturating_sub(here()) as u64,
+    };
+    crate::frames::make_room(&mut *caller, parts.stack, native_bytes)?;
     parts.sp.set(&mut *caller, Val::I32(0))?;
     parts.state.set(&mut *caller, Val::I32(1))?;
     caller.data_mut().pause = Some(pause);

@@ -10,6 +10,11 @@ use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
 use wrr_pages::{DirtyTracker, Mapping, PageMap, PageStore, Region, TrackerKind, choose};
 use wrr_trace::{MemoryState, PageId, PageRun};
 
+/// The address space that is reserved for a memory, in which it grows. A 32-bit host has room for few gigabytes in all,
+/// and a recording takes two guests with two memories each; there a memory that grows further ends the run.
+pub(crate) const RESERVED_BYTES: u64 =
+    if cfg!(target_pointer_width = "32") { 512 << 20 } else { 4 << 30 };
+
 /// Makes the memories of guests.
 pub(crate) struct Mappings;
 
@@ -26,7 +31,10 @@ unsafe impl MemoryCreator for Mappings {
         reserved_size_in_bytes: Option<usize>,
         guard_size_in_bytes: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
-        let reserve = reserved_size_in_bytes.or(maximum).unwrap_or(minimum).max(minimum);
+        let reserved = reserved_size_in_bytes.or(maximum).unwrap_or(minimum);
+        // Compiled code for 64-bit hosts counts on the whole reservation; Pulley checks every access.
+        let needed = if cfg!(target_pointer_width = "32") { maximum } else { None };
+        let reserve = reserved.min(needed.unwrap_or(usize::MAX)).max(minimum);
         let mapping = Mapping::reserve(minimum, reserve, guard_size_in_bytes)
             .map_err(|e| format!("no memory of {reserve} bytes: {e}"))?;
         Ok(Box::new(GuestMemory(mapping)))
@@ -111,9 +119,7 @@ impl Images {
 fn capacity(store: &Store<State>, memory: &Memory) -> usize {
     let ty = memory.ty(store);
     let most = ty.maximum().map_or(u64::MAX, |pages| pages.saturating_mul(1 << 16));
-    // What wasmtime reserves for a memory, of either address type.
-    let reserved: u64 = 4 << 30;
-    usize::try_from(most.min(reserved)).unwrap_or(usize::MAX).max(memory.data_size(store))
+    usize::try_from(most.min(RESERVED_BYTES)).unwrap_or(usize::MAX).max(memory.data_size(store))
 }
 
 fn memory_state(map: &PageMap) -> MemoryState {

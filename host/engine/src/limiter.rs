@@ -22,6 +22,11 @@ fn is_impossible(error: &wasmtime::Error) -> bool {
         || what == "overflow calculating new table size"
 }
 
+/// What wasmtime says a memory should grow to, if that is the whole address space or more. A 64-bit host's is beyond all
+/// limits. A 32-bit host's is below the limit of 4 GiB by one wasm page: a guest that asks for just these two sizes is
+/// told no there; anything less that the host cannot do ends the run.
+const ADDRESS_SPACE_BYTES: usize = 0usize.wrapping_sub(1 << 16);
+
 impl wasmtime::ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -29,8 +34,10 @@ impl wasmtime::ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let possible = desired < ADDRESS_SPACE_BYTES;
         let declared = maximum.is_none_or(|maximum| desired <= maximum);
-        Ok(declared && (self.own || desired as u64 <= self.limits.memory_bytes_max))
+        let allowed = self.own || desired as u64 <= self.limits.memory_bytes_max;
+        Ok(possible && declared && allowed)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
-use crate::images::Mappings;
+use crate::images::{Mappings, RESERVED_BYTES};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -335,11 +335,15 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
         .wasm_exceptions(true)
         .wasm_branch_hinting(true)
         .with_host_memory(Arc::new(Mappings))
+        .memory_reservation(RESERVED_BYTES)
         // Only for memories of its own.
         .memory_init_cow(false)
         // Nothing here is asynchronous, but wasmtime compares the two.
         .async_stack_size(stack_bytes)
         .max_wasm_stack(stack_bytes);
+    // A tracker's fault handler cannot come before a Mach port.
+    #[cfg(target_os = "macos")]
+    config.macos_use_mach_ports(false);
     config
 }
 
