@@ -205,12 +205,12 @@ pub fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// The arguments of `wrr run` or `wrr record` for a guest whose folder is `work`.
-fn program_arguments(guest: &Guest, work: &Path, port: Option<u16>) -> Vec<String> {
+/// The arguments of `wrr run` or `wrr record` for a guest that is the file `module` and whose folder is `work`.
+fn program_arguments(guest: &Guest, module: &str, work: &str, port: Option<u16>) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     if let Some(dir) = &guest.dir {
-        option("--dir", format!("{}::{dir}", work.display()));
+        option("--dir", format!("{work}::{dir}"));
     }
     for env in &guest.env {
         option("--env", env.clone());
@@ -221,7 +221,7 @@ fn program_arguments(guest: &Guest, work: &Path, port: Option<u16>) -> Vec<Strin
     if let Some(port) = port {
         option("--tcplisten", format!("127.0.0.1:{port}"));
     }
-    arguments.push(guest.module.display().to_string());
+    arguments.push(module.to_owned());
     arguments.extend(guest.args.iter().cloned());
     arguments
 }
@@ -230,14 +230,19 @@ fn program_arguments(guest: &Guest, work: &Path, port: Option<u16>) -> Vec<Strin
 pub fn run_guest(command: &[&str], guest: &Guest, folder: &Path) -> Output {
     let work = scratch();
     copy_tree(&root().join("tests/programs/fixture"), work.path());
+    let places = [guest.module.display().to_string(), work.path().display().to_string()];
+    run_guest_by(wrr(folder).args(command), guest, &places)
+}
+
+/// Runs this `wrr COMMAND` on a guest. Its places are the module and its folder, as the command is to name them.
+pub fn run_guest_by(wrr: &mut Command, guest: &Guest, [module, work]: &[String; 2]) -> Output {
     let port = guest.tcplisten.is_some().then(free_port);
-    let mut wrr = wrr(folder);
-    wrr.args(command).args(program_arguments(guest, work.path(), port));
+    wrr.args(program_arguments(guest, module, work, port));
     std::thread::scope(|scope| {
         if let (Some(port), Some(message)) = (port, &guest.tcplisten) {
             scope.spawn(move || talk(port, message));
         }
-        finish(&mut wrr, &guest.stdin)
+        finish(wrr, &guest.stdin)
     })
 }
 

@@ -1,0 +1,419 @@
+//! The same traces on every platform: `scripts/portable.sh` builds `wrr` for them and starts this.
+//!
+//! `WRR_PLATFORMS` names the platforms to be compared, those of [`PLATFORMS`]; they have been built to
+//! `target/portable/NAME`. `WRR_PORTABLE_FULL=1` asks for more moments, more guests, and CPython.
+//!
+//! Everything that a run needs is in its folder and named relative to it: so the platforms get the same commands, and
+//! traces name no place of this machine. Runs on Linux on x86-64 alone, which is the platform that the others are compared to.
+
+mod support;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex};
+use support::*;
+use wrr::format::TraceReader;
+
+/// A way to run `wrr`.
+struct Platform {
+    name: &'static str,
+    /// What stands before the path of its `wrr`.
+    runner: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+    windows: bool,
+}
+
+/// This machine: what the others are compared to.
+const HERE: Platform = Platform { name: "x86_64", runner: &[], env: &[], windows: false };
+
+const PLATFORMS: [Platform; 6] = [
+    HERE,
+    Platform {
+        name: "i686",
+        // Run by this processor; Debian has its C library where the cross compiler looks for it.
+        runner: &[
+            "/usr/i686-linux-gnu/lib/ld-linux.so.2",
+            "--library-path",
+            "/usr/i686-linux-gnu/lib",
+        ],
+        ..HERE
+    },
+    Platform {
+        name: "aarch64",
+        runner: &["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"],
+        ..HERE
+    },
+    Platform {
+        name: "s390x",
+        runner: &["qemu-s390x-static", "-L", "/usr/s390x-linux-gnu"],
+        ..HERE
+    },
+    Platform {
+        name: "riscv64",
+        runner: &["qemu-riscv64-static", "-L", "/usr/riscv64-linux-gnu"],
+        // Without vectors wasmtime cannot compile SIMD.
+        env: &[("QEMU_CPU", "rv64,v=true,vext_spec=v1.0")],
+        ..HERE
+    },
+    Platform { name: "windows", runner: &["scripts/wine.sh"], windows: true, ..HERE },
+];
+
+impl Platform {
+    fn wrr(&self) -> PathBuf {
+        match self.name {
+            name if name == HERE.name => PathBuf::from(env!("CARGO_BIN_EXE_wrr")),
+            name => {
+                let file = if self.windows { "wrr.exe" } else { "wrr" };
+                root().join("target/portable").join(name).join(file)
+            }
+        }
+    }
+
+    /// `wrr` of this platform, in this folder, with a code cache of its own.
+    fn command(&self, folder: &Path) -> Command {
+        let wrr = self.wrr();
+        let mut command = match self.runner.split_first() {
+            None => Command::new(&wrr),
+            Some((runner, arguments)) => {
+                // A script of this repository, or a program on the path.
+                let ours = root().join(runner);
+                let mut command = Command::new(if ours.exists() { ours } else { runner.into() });
+                command.args(arguments).arg(&wrr);
+                command
+            }
+        };
+        let cache = root().join("target/portable").join(format!("cache-{}", self.name));
+        let cache = cache.display().to_string();
+        let cache = if self.windows { format!("Z:{}", cache.replace('/', "\\")) } else { cache };
+        command.current_dir(folder).env_remove("WRR_DEBUG").env("WRR_CACHE", cache);
+        command.envs(self.env.iter().copied());
+        command
+    }
+
+    /// Runs `wrr` and gives its standard output.
+    #[track_caller]
+    fn says(&self, folder: &Path, arguments: &[&str], code: i32) -> Vec<u8> {
+        let output = finish(self.command(folder).args(arguments), b"");
+        let found = output.status.code();
+        assert!(
+            found == Some(code),
+            "{} {}: exit code {found:?}, not {code}\nstdout:\n{}\nstderr:\n{}",
+            self.name,
+            arguments.join(" "),
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        output.stdout
+    }
+}
+
+static CHOSEN: LazyLock<Vec<&'static Platform>> = LazyLock::new(|| {
+    let names = std::env::var("WRR_PLATFORMS").unwrap_or_else(|_| HERE.name.to_owned());
+    let mut chosen: Vec<&Platform> = Vec::new();
+    for name in names.split_whitespace() {
+        let platform = PLATFORMS.iter().find(|platform| platform.name == name);
+        let platform = platform.unwrap_or_else(|| panic!("WRR_PLATFORMS: {name} is no platform"));
+        let wrr = platform.wrr();
+        assert!(wrr.exists(), "{} is missing; scripts/portable.sh builds it", wrr.display());
+        chosen.push(platform);
+    }
+    chosen
+});
+
+fn full() -> bool {
+    std::env::var("WRR_PORTABLE_FULL").is_ok_and(|value| value == "1")
+}
+
+/// What the tables at the end show: by table, row and column.
+static TABLES: Mutex<BTreeMap<(String, String, String), String>> = Mutex::new(BTreeMap::new());
+
+fn show(table: &str, row: &str, column: &str, cell: impl Into<String>) {
+    let key = (table.to_owned(), row.to_owned(), column.to_owned());
+    TABLES.lock().unwrap().insert(key, cell.into());
+}
+
+fn print_tables() {
+    let cells = TABLES.lock().unwrap();
+    let mut tables: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, &str>>> = BTreeMap::new();
+    for ((table, row, column), cell) in cells.iter() {
+        tables.entry(table).or_default().entry(row).or_default().insert(column, cell);
+    }
+    for (table, rows) in tables {
+        let mut out = format!("\n{table}\n{:<28}", "");
+        for platform in CHOSEN.iter() {
+            write!(out, "{:<10}", platform.name).unwrap();
+        }
+        let mut equal = 0;
+        for (row, cells) in &rows {
+            write!(out, "\n{row:<28}").unwrap();
+            for platform in CHOSEN.iter() {
+                let cell = cells.get(platform.name).copied().unwrap_or("-");
+                write!(out, "{cell:<10}").unwrap();
+            }
+            let mut values = cells.values();
+            let first = values.next();
+            equal += usize::from(values.all(|value| Some(value) == first));
+        }
+        let all = if equal == rows.len() { ": all equal" } else { "" };
+        println!("{out}\n{equal} of {} rows have equal cells{all}", rows.len());
+    }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    let mut add = |name: String, test: Box<dyn Fn() + Send>| {
+        trials.push(Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        }));
+    };
+    for guest in all_guests().into_iter().filter(|guest| !guest.nondeterministic) {
+        let name = format!("identical_files::{}", guest.name);
+        add(name, Box::new(move || recordings_are_identical_files(&guest)));
+    }
+    let used = USED.iter().filter(|used| full() || used.always);
+    for (used, platform) in used.flat_map(|used| CHOSEN.iter().map(move |on| (used, *on))) {
+        let name = format!("portable_use::{}::recorded_on_{}", used.guest, platform.name);
+        add(name, Box::new(move || a_trace_is_of_use_everywhere(used, platform)));
+    }
+    if full() {
+        add(
+            "cpython::identical_files".to_owned(),
+            Box::new(cpython_recordings_are_identical_files),
+        );
+        for platform in CHOSEN.iter() {
+            let name = format!("cpython::recorded_on_{}", platform.name);
+            add(name, Box::new(|| cpython_goes_on_everywhere(platform)));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_tables();
+    conclusion.exit();
+}
+
+/// A folder with the guest's module and its files.
+fn world_of(guest: &Guest) -> (tempfile::TempDir, [String; 2]) {
+    let folder = scratch();
+    copy_tree(&root().join("tests/programs/fixture"), &folder.path().join("work"));
+    let module = guest.module.file_name().unwrap().to_str().unwrap().to_owned();
+    std::fs::copy(&guest.module, folder.path().join(&module)).unwrap();
+    std::fs::write(folder.path().join("input"), &guest.stdin).unwrap();
+    (folder, [module, "work".to_owned()])
+}
+
+/// The low bits of a process's exit code, which is all that an emulator may pass on.
+fn low(code: Option<i32>) -> Option<i32> {
+    code.map(|code| code & 0xff)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One column for each platform; panics, with what differs, unless all files are the same.
+fn compare_files(table: &str, row: &str, traces: &[(&Platform, PathBuf)]) {
+    let files: Vec<Vec<u8>> = traces.iter().map(|(_, path)| std::fs::read(path).unwrap()).collect();
+    for ((platform, _), file) in traces.iter().zip(&files) {
+        show(table, row, platform.name, &sha256(file)[..8]);
+    }
+    let mut differences = String::new();
+    for ((platform, path), file) in traces.iter().zip(&files) {
+        if *file == files[0] {
+            continue;
+        }
+        let at = file.iter().zip(&files[0]).take_while(|(a, b)| a == b).count();
+        let diff = finish(
+            HERE.command(path.parent().unwrap()).arg("diff").args([&traces[0].1, path]),
+            b"",
+        );
+        writeln!(
+            differences,
+            "{}: {} bytes, not {}; the first difference is at byte {at}; wrr diff says:\n{}{}",
+            platform.name,
+            file.len(),
+            files[0].len(),
+            text(&diff.stdout),
+            text(&diff.stderr),
+        )
+        .unwrap();
+    }
+    assert!(differences.is_empty(), "{row}: not what {} recorded\n{differences}", traces[0].0.name);
+}
+
+fn recordings_are_identical_files(guest: &Guest) {
+    let mut worlds = Vec::new();
+    let mut traces = Vec::new();
+    let mut first: Option<String> = None;
+    for platform in CHOSEN.iter() {
+        let (folder, places) = world_of(guest);
+        let mut record = platform.command(folder.path());
+        record.args(["record", "--deterministic", "-o", "t.wrr"]);
+        let output = run_guest_by(&mut record, guest, &places);
+        let stdout = text(&output.stdout);
+        assert_eq!(
+            low(output.status.code()),
+            low(Some(guest.expected_code())),
+            "{}\nstdout:\n{stdout}\nstderr:\n{}",
+            platform.name,
+            text(&output.stderr)
+        );
+        if let Some(expected) = &guest.stdout {
+            assert_eq!(stdout, text(expected), "{}", platform.name);
+        }
+        first.get_or_insert(stdout);
+        traces.push((*platform, folder.path().join("t.wrr")));
+        worlds.push(folder);
+    }
+    compare_files("SHA-256 of deterministic recordings", &guest.name, &traces);
+}
+
+/// A guest whose traces are taken from platform to platform.
+struct Used {
+    guest: &'static str,
+    /// Also in the reduced form.
+    always: bool,
+}
+
+const USED: [Used; 6] = [
+    Used { guest: "nan_lanes", always: false },
+    Used { guest: "file_steps", always: true },
+    Used { guest: "stdin_lines", always: false },
+    Used { guest: "recursion", always: false },
+    Used { guest: "alloc_heavy", always: true },
+    Used { guest: "collatz", always: false },
+];
+
+/// What `replay --goto` says about a state, without how it was found.
+#[track_caller]
+fn state(platform: &Platform, folder: &Path, moment: &str, options: &[&str]) -> serde_json::Value {
+    let arguments = [&["replay", "t.wrr", "--goto", moment, "--json"], options].concat();
+    let out = platform.says(folder, &arguments, 0);
+    let mut state: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    state.as_object_mut().unwrap().remove("seek");
+    state
+}
+
+/// Recorded on one platform, not deterministically, with checkpoints: replayed, verified, sought in and resumed on the others.
+fn a_trace_is_of_use_everywhere(used: &Used, on: &Platform) {
+    let guest = guest(used.guest);
+    let (recorded_in, places) = world_of(&guest);
+    let folder = recorded_in.path();
+    let record = |platform: &Platform, every: &str, trace: &str| {
+        let mut record = platform.command(folder);
+        record.args(["record", "--checkpoint-every", every, "-o", trace, "--stdin", "input"]);
+        let output = run_guest_by(&mut record, &guest, &places);
+        assert_eq!(
+            low(output.status.code()),
+            low(Some(guest.expected_code())),
+            "{}",
+            text(&output.stderr)
+        );
+        output
+    };
+    record(&HERE, "off", "off.wrr");
+    let end = TraceReader::open(&folder.join("off.wrr")).unwrap().end_tick().unwrap().0;
+    let recorded = record(on, &format!("{}ticks", end / 6 + 1), "t.wrr");
+    let reader = TraceReader::open(&folder.join("t.wrr")).unwrap();
+    let end = reader.end_tick().unwrap().0;
+    let moments: Vec<String> =
+        (0..if full() { 20 } else { 3 }).map(|i| spread(i, end).to_string()).collect();
+    let states: Vec<_> = moments.iter().map(|moment| state(&HERE, folder, moment, &[])).collect();
+    let middle = &moments[1];
+    let rest = HERE.says(folder, &["replay", "t.wrr", "--from", middle], guest.expected_code());
+
+    for platform in CHOSEN.iter().filter(|platform| platform.name != on.name) {
+        let elsewhere = scratch();
+        let folder = elsewhere.path();
+        // As the program left it: a resumed one finds its files there.
+        copy_tree(recorded_in.path(), folder);
+        let replayed = platform.says(folder, &["replay", "t.wrr"], guest.expected_code());
+        assert_eq!(text(&replayed), text(&recorded.stdout), "{}", platform.name);
+        platform.says(folder, &["verify", "t.wrr"], 0);
+        for (index, (moment, wanted)) in moments.iter().zip(&states).enumerate() {
+            let found = state(platform, folder, moment, &[]);
+            assert_eq!(&found, wanted, "{} at {moment}", platform.name);
+            if index < 2 {
+                let found = state(platform, folder, moment, &["--no-checkpoints"]);
+                assert_eq!(&found, wanted, "{} at {moment}, from the start", platform.name);
+            }
+        }
+        let mut resume = vec!["resume", "t.wrr", "--at", middle, "-o", "r.wrr", "--stdin", "input"];
+        let dir = guest.dir.as_ref().map(|dir| format!("work::{dir}"));
+        if let Some(dir) = &dir {
+            resume.extend(["--dir", dir]);
+        }
+        let resumed = platform.says(folder, &resume, guest.expected_code());
+        assert_eq!(text(&resumed), text(&rest), "{} from {middle} on", platform.name);
+        HERE.says(folder, &["verify", "r.wrr"], 0);
+        let row = format!("{} recorded on {}", used.guest, on.name);
+        show("Replayed, verified, sought in and resumed elsewhere", &row, platform.name, "good");
+    }
+}
+
+/// A short run with a loop, floats and a dictionary, that says how far it is.
+const SCRIPT: &str = "x = 1.1\nd = {}\n\
+    for i in range(40):\n\
+    \x20   x = x * 1.0001 + i / 3\n\
+    \x20   d[str(i % 7)] = d.get(str(i % 7), 0) + x\n\
+    \x20   print(i, x, sum(d.values()), flush=True)\n";
+
+fn cpython() -> (tempfile::TempDir, [&'static str; 6]) {
+    let python = root().join("real/python/python.wasm");
+    assert!(
+        python.exists(),
+        "{} is missing; scripts/fetch-real-programs.sh gets it",
+        python.display()
+    );
+    let folder = scratch();
+    std::fs::copy(python, folder.path().join("python.wasm")).unwrap();
+    (folder, ["python.wasm", "-S", "-E", "-B", "-c", SCRIPT])
+}
+
+fn cpython_recordings_are_identical_files() {
+    let mut worlds = Vec::new();
+    let mut traces = Vec::new();
+    for platform in CHOSEN.iter() {
+        let (folder, python) = cpython();
+        let record = [&["record", "--deterministic", "-o", "t.wrr"], &python[..]].concat();
+        platform.says(folder.path(), &record, 0);
+        traces.push((*platform, folder.path().join("t.wrr")));
+        worlds.push(folder);
+    }
+    compare_files("SHA-256 of deterministic recordings of CPython", "python -S -c …", &traces);
+}
+
+/// Stopped in the middle of the evaluation loop, and resumed on every platform.
+fn cpython_goes_on_everywhere(on: &Platform) {
+    let (world, python) = cpython();
+    let record = [&["record", "--checkpoint-every", "1000000ticks", "-o", "t.wrr"], &python[..]];
+    let whole = text(&on.says(world.path(), &record.concat(), 0));
+    // Where it has come to when about half of the lines are out.
+    let reader = TraceReader::open(&world.path().join("t.wrr")).unwrap();
+    let events = reader.events().unwrap().count();
+    let line = events.saturating_sub(20);
+    let tick = |moment: &str| state(&HERE, world.path(), moment, &[])["tick"].as_u64().unwrap();
+    let between = (tick(&format!("#{line}")) + tick(&format!("#{}", line + 1))) / 2;
+    let at = between.to_string();
+    let here = state(&HERE, world.path(), &at, &[]);
+    assert!(here["frames"].to_string().contains("_PyEval_EvalFrameDefault"), "{at}: {here}");
+    let rest = HERE.says(world.path(), &["replay", "t.wrr", "--from", &at], 0);
+    assert!(!rest.is_empty() && whole.ends_with(&text(&rest)));
+    for platform in CHOSEN.iter().filter(|platform| platform.name != on.name) {
+        let folder = scratch();
+        std::fs::copy(world.path().join("t.wrr"), folder.path().join("t.wrr")).unwrap();
+        let replayed = platform.says(folder.path(), &["replay", "t.wrr"], 0);
+        assert_eq!(text(&replayed), whole, "{}", platform.name);
+        assert_eq!(state(platform, folder.path(), &at, &[]), here, "{} at {at}", platform.name);
+        let resume = ["resume", "t.wrr", "--at", &at, "-o", "r.wrr"];
+        let resumed = platform.says(folder.path(), &resume, 0);
+        assert_eq!(text(&resumed), text(&rest), "{} from {at} on", platform.name);
+        HERE.says(folder.path(), &["verify", "r.wrr"], 0);
+        let row = format!("recorded on {}", on.name);
+        show("CPython, resumed in its evaluation loop", &row, platform.name, "good");
+    }
+}
