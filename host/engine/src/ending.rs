@@ -114,11 +114,15 @@ fn backtrace(guest: &Guest, trace: &WasmBacktrace) -> Backtrace {
                 (function, guest.program.function_map(guest.variant, function))
             }
         };
-        let at = map.zip(frame.func_offset());
+        let at = match frame.func_offset() {
+            Some(at) => map.map(|map| map.original(XformPc(at as u32))),
+            // It did not get as far as its first instruction: there was no stack for it.
+            None => guest.program.layouts(function).ok().and_then(|sites| Some(sites.first()?.at)),
+        };
         Some(Frame {
             function,
             name: guest.program.function_name(function),
-            module_offset: at.map(|(map, at)| map.original(XformPc(at as u32)).0 as usize),
+            module_offset: at.map(|at| at.0 as usize),
         })
     });
     Backtrace { frames: frames.collect() }

@@ -112,6 +112,8 @@ pub struct Guest {
     pub(crate) frames: Option<Vec<FrameState>>,
     /// What the stopped guest is in.
     pub(crate) pause: Pause,
+    /// What frames may take together where they count it.
+    stack_room: i32,
     pub(crate) stopped_at: Tick,
     /// What the last export gave.
     pub(crate) results: Vec<Val>,
@@ -207,6 +209,7 @@ impl Guest {
             phase: Phase::Start,
             frames: None,
             pause: Pause::Tick,
+            stack_room: program.stack_room(),
             stopped_at: Tick(0),
             results: Vec::new(),
             constant_tables: None,
@@ -221,6 +224,11 @@ impl Guest {
         let now = self.tick().0;
         self.store.data_mut().heart = heart.map(|heart| (heart, now.saturating_add(1)));
         self.arm();
+    }
+
+    /// A replayed guest runs live from now on: its stack ends where the limits say.
+    pub fn limit_stack(&mut self) {
+        self.stack_room = Program::live_stack_room(&self.program.limits);
     }
 
     /// The tick that the guest has come to.
@@ -370,7 +378,7 @@ impl Guest {
     pub(crate) fn call(&mut self, function: Func, args: &[Val]) -> wasmtime::Result<Vec<Val>> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         self.store.data_mut().stack_base = here();
-        self.parts.room.set(&mut self.store, Val::I32(self.program.stack_room))?;
+        self.parts.room.set(&mut self.store, Val::I32(self.stack_room))?;
         function.call(&mut self.store, args, &mut results)?;
         Ok(results)
     }

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wrr_trace::{Limits, ModuleId};
 use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
 
-/// How many times the guest's stack the native one is: the transform counts what a frame takes on an imagined machine, and on
-/// some processors it takes more (s390x: 160 bytes at least).
-const NATIVE_STACK_FACTOR: u64 = 4;
+/// How many times the guest's stack the native one is where the host must not be what ends it: in replays of what another
+/// host recorded, and where the transform counts what frames take on an imagined machine. On s390x a frame takes 160 bytes at
+/// least.
+const NATIVE_STACK_FACTOR: u64 = if cfg!(target_arch = "s390x") { 12 } else { 4 };
 
 /// Is told when something takes long.
 pub trait Observer: Sync {
@@ -52,8 +53,7 @@ pub struct Program {
     pub(crate) limits: Limits,
     /// The native stack.
     pub(crate) stack_bytes: usize,
-    /// What frames may take together, as the transform counts them.
-    pub(crate) stack_room: i32,
+    purpose: Purpose,
     shared: Arc<Shared>,
 }
 
@@ -63,6 +63,7 @@ struct Shared {
     cache: Option<CodeCache>,
     original: OnceLock<Module>,
     run: OnceLock<Compiled>,
+    counted: OnceLock<Compiled>,
     inspect: OnceLock<Compiled>,
     pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
@@ -84,12 +85,11 @@ impl Program {
         (purpose, variant): (Purpose, Variant),
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
-        let stack_bytes = stack_bytes(limits)?;
-        let stack_room = match purpose {
-            Purpose::Live => i32::try_from(limits.stack_bytes).unwrap_or(i32::MAX),
-            // It ends at the recorded tick, also if an older wrr counted in another way.
-            Purpose::Replay => i32::MAX,
+        let factor = match (purpose, variant) {
+            (Purpose::Live, Variant::Run | Variant::Inspect) => 1,
+            _ => NATIVE_STACK_FACTOR,
         };
+        let stack_bytes = stack_bytes(limits, factor)?;
         let engine = wasmtime::Engine::new(&config(stack_bytes)).map_err(refused)?;
         let shared = Shared {
             bytes: module,
@@ -97,13 +97,14 @@ impl Program {
             cache: cache.cloned(),
             original: OnceLock::new(),
             run: OnceLock::new(),
+            counted: OnceLock::new(),
             inspect: OnceLock::new(),
             pieces: Mutex::new(HashMap::new()),
             layouts: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
         };
         let limits = *limits;
-        let program = Program { engine, limits, stack_bytes, stack_room, shared: Arc::new(shared) };
+        let program = Program { engine, limits, stack_bytes, purpose, shared: Arc::new(shared) };
         let compiled = program.compile(variant, observer)?;
         check_imports(&compiled.module)?;
         check_size(&compiled.module, &limits)?;
@@ -118,6 +119,7 @@ impl Program {
     ) -> Result<&Compiled, Refusal> {
         let cell = match variant {
             Variant::Run => &self.shared.run,
+            Variant::Counted => &self.shared.counted,
             Variant::Inspect => &self.shared.inspect,
         };
         if let Some(compiled) = cell.get() {
@@ -145,9 +147,23 @@ impl Program {
         Ok(cell.get_or_init(|| compiled))
     }
 
+    /// What frames may take together where they count it.
+    pub(crate) fn stack_room(&self) -> i32 {
+        match self.purpose {
+            Purpose::Live => Program::live_stack_room(&self.limits),
+            // A replay ends at the recorded tick, also if an older wrr counted in another way.
+            Purpose::Replay => i32::MAX,
+        }
+    }
+
+    pub(crate) fn live_stack_room(limits: &Limits) -> i32 {
+        i32::try_from(limits.stack_bytes).unwrap_or(i32::MAX)
+    }
+
     /// A variant that is compiled already: loading compiled one.
     pub(crate) fn loaded(&self) -> &Compiled {
-        let found = self.shared.run.get().or_else(|| self.shared.inspect.get());
+        let Shared { run, counted, inspect, .. } = &*self.shared;
+        let found = [run, counted, inspect].into_iter().find_map(OnceLock::get);
         found.expect("a program is only made with one of its variants")
     }
 
@@ -348,7 +364,7 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
 }
 
 /// The native stack for a guest's, if this host can have one of that size.
-fn stack_bytes(limits: &Limits) -> Result<usize, Refusal> {
+fn stack_bytes(limits: &Limits, factor: u64) -> Result<usize, Refusal> {
     const STACK_BYTES_MAX: u64 = 1 << 28;
     if !(1..=STACK_BYTES_MAX).contains(&limits.stack_bytes) {
         let asked = limits.stack_bytes;
@@ -356,7 +372,7 @@ fn stack_bytes(limits: &Limits) -> Result<usize, Refusal> {
             "it asks for a stack of {asked} bytes, the most is {STACK_BYTES_MAX}"
         )));
     }
-    let bytes = limits.stack_bytes * NATIVE_STACK_FACTOR;
+    let bytes = limits.stack_bytes * factor;
     usize::try_from(bytes)
         .map_err(|_| Refusal::Instantiate(format!("no stack of {bytes} bytes on this host")))
 }

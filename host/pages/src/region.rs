@@ -105,17 +105,6 @@ impl Region {
         Ok((bytes.start / PAGE_BYTES) as u32..bytes.end.div_ceil(PAGE_BYTES) as u32)
     }
 
-    /// Adds the pages between two addresses to `dirty`, without those that are not accessible:
-    /// pages of the host may be larger than ours.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn insert_addresses(&self, dirty: &mut crate::Dirty, start: usize, end: usize) {
-        let base = self.base() as usize;
-        let page = |address: usize| {
-            (address.saturating_sub(base).div_ceil(PAGE_BYTES) as u32).min(self.pages())
-        };
-        dirty.insert(page(start)..page(end));
-    }
-
     /// Makes a range of bytes zero. Whole pages are given back to the system where that makes
     /// them zero (Linux); the rest is overwritten.
     ///

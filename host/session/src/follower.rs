@@ -181,6 +181,7 @@ pub(crate) struct Follower {
 /// What a follower replays, and from where.
 pub(crate) struct Followed {
     pub program: Program,
+    pub variant: Variant,
     pub entry: Entry,
     pub state: HostState,
     pub event: EventIndex,
@@ -285,7 +286,7 @@ fn run(
     stop: &Arc<AtomicBool>,
     wanted: &Wanted,
 ) -> Result<(), String> {
-    let Followed { program, entry, state, event, guest: start, images } = followed;
+    let Followed { program, variant, entry, state, event, guest: start, images } = followed;
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let skipped = follow.skip_while(move |e| e.as_ref().is_ok_and(|e| e.index < event));
     let feed = Feed {
@@ -298,7 +299,7 @@ fn run(
     };
     let replay = Replay::at(feed, ReplayOutput::discard()).map_err(|e| text(&e))?;
     let host = Host::at(replay, event);
-    let mut guest = Guest::new(&program, Variant::Run, &entry, host).map_err(|e| text(&e))?;
+    let mut guest = Guest::new(&program, variant, &entry, host).map_err(|e| text(&e))?;
     if let Some((checkpoint, contents)) = start {
         let fill = |memories: Vec<&mut [u8]>| {
             for (memory, content) in memories.into_iter().zip(contents) {

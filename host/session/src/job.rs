@@ -97,11 +97,17 @@ pub(crate) fn entry(invoke: Option<&str>, args: &[String]) -> Entry {
     }
 }
 
+/// What runs live. A deterministic run ends at the same call on every host, also if it is its stack that ends it.
+pub(crate) fn live_variant(deterministic: bool) -> Variant {
+    if deterministic { Variant::Counted } else { Variant::Run }
+}
+
 /// A job that can be started.
 struct Prepared {
     module: Arc<[u8]>,
     id: ModuleId,
     program: Program,
+    variant: Variant,
     entry: Entry,
 }
 
@@ -110,17 +116,18 @@ fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
     let load = |job: &mut Job<'_>| -> Result<Prepared, Refusal> {
         let module: Arc<[u8]> = module_bytes(std::mem::take(&mut job.module))?.into();
         let id = ModuleId::of(&module);
+        let variant = live_variant(job.live.deterministic);
         let program = Program::load(
             Arc::clone(&module),
             id,
             &job.limits,
             job.cache.as_ref(),
-            (Purpose::Live, Variant::Run),
+            (Purpose::Live, variant),
             job.observer,
         )?;
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
-        Ok(Prepared { module, id, program, entry })
+        Ok(Prepared { module, id, program, variant, entry })
     };
     load(job).map_err(|refusal| Error::Refused { name: job.name.clone(), refusal })
 }
@@ -130,20 +137,21 @@ fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
 pub fn run(mut job: Job<'_>) -> Result<End, Error> {
-    let Prepared { program, entry, .. } = prepare(&mut job)?;
+    let Prepared { program, variant, entry, .. } = prepare(&mut job)?;
     let host = Host::new(Live::new(job.live)?);
-    let (guest, ended) = run_to_end(&program, &entry, host, None)
+    let (guest, ended) = run_to_end(&program, variant, &entry, host, None)
         .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
     Ok(finish(guest, ended, Finished::Unrecorded)?.end)
 }
 
 fn run_to_end(
     program: &Program,
+    variant: Variant,
     entry: &Entry,
     host: Host,
     heart: Option<Box<dyn Heart>>,
 ) -> Result<(Guest, Ended), Refusal> {
-    let mut guest = Guest::new(program, Variant::Run, entry, host)?;
+    let mut guest = Guest::new(program, variant, entry, host)?;
     guest.set_heart(heart);
     match program.on_guest_stack(|| guest.go(Until::End)).and_then(|reached| reached)? {
         Reached::Ended(ended) => Ok((guest, ended)),
@@ -198,7 +206,7 @@ pub fn record(
     path: &Path,
     options: RecordOptions<'_>,
 ) -> Result<Recorded, Error> {
-    let Prepared { module, id, program, entry } = prepare(&mut job)?;
+    let Prepared { module, id, program, variant, entry } = prepare(&mut job)?;
     let manifest = Manifest {
         recorder: env!("CARGO_PKG_VERSION").to_owned(),
         name: job.name.clone(),
@@ -224,6 +232,7 @@ pub fn record(
         Some(checkpoints) => {
             let followed = Followed {
                 program: program.clone(),
+                variant,
                 entry: entry.clone(),
                 state: HostState::at_start(&manifest),
                 event: EventIndex(0),
@@ -238,7 +247,7 @@ pub fn record(
     // A deterministic recording knows no wall clock.
     let heart: Option<Box<dyn Heart>> =
         if deterministic { None } else { Some(Box::new(Stamper::new(follower.as_ref()))) };
-    let (guest, ended) = run_to_end(&program, &entry, host, heart)
+    let (guest, ended) = run_to_end(&program, variant, &entry, host, heart)
         .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
     finish(guest, ended, Finished::Recorded { follower })
 }

@@ -1,11 +1,11 @@
 //! A live run that goes on from a moment of a recorded one.
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
-use crate::job::{Finished, RecordOptions, Recorded, entry, finish};
+use crate::job::{Finished, RecordOptions, Recorded, entry, finish, live_variant};
 use crate::session::SeekOptions;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
-use wrr_engine::{Guest, Images, Program, Reached, Until};
+use wrr_engine::{Guest, Images, Program, Reached, Until, Variant};
 use wrr_trace::{Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions};
 use wrr_wasi::{Live, LiveConfig, Recorder};
 
@@ -36,8 +36,10 @@ impl Trace<'_> {
         };
         // Between the target and the first possible stop behind it the guest asks nothing of the world, so it does not matter
         // that this variant cannot stop at every tick.
-        let session = self.seek_target_roughly(target, SeekOptions::default())?;
+        let variant = live_variant(self.reader().manifest().deterministic);
+        let session = self.seek_target_roughly(variant, target, SeekOptions::default())?;
         let (program, mut guest) = session.into_guest();
+        guest.limit_stack();
         let refused = |refusal| self.refused(refusal);
         let manifest = self.reader().manifest();
         let state = guest.host().state();
@@ -72,7 +74,7 @@ impl Trace<'_> {
         self.copy_history(&guest, &writer)?;
         let follower = match options.checkpoints {
             Some(checkpoints) => {
-                self.follow_from_here(&program, &mut guest, &writer, checkpoints)?
+                self.follow_from_here((&program, variant), &mut guest, &writer, checkpoints)?
             }
             None => None,
         };
@@ -125,7 +127,7 @@ impl Trace<'_> {
     /// A follower that starts where the guest stands; the guest's state is the first checkpoint.
     fn follow_from_here(
         &self,
-        program: &Program,
+        (program, variant): (&Program, Variant),
         guest: &mut Guest,
         writer: &TraceWriter,
         checkpoints: Checkpoints,
@@ -146,6 +148,7 @@ impl Trace<'_> {
         self.seed(&mut store, writer.checkpoint_sink().page_count())?;
         let followed = Followed {
             program: program.clone(),
+            variant,
             entry: entry(manifest.invoke.as_deref(), &manifest.args),
             state: checkpoint.host.clone(),
             event: checkpoint.event,

@@ -89,15 +89,16 @@ impl<'a> Trace<'a> {
         moment: &Moment,
         options: SeekOptions,
     ) -> Result<Session<'a>, Error> {
-        self.seek_target_roughly(self.target(moment)?, options)
+        self.seek_target_roughly(Variant::Run, self.target(moment)?, options)
     }
 
     pub(crate) fn seek_target_roughly(
         &'a self,
+        variant: Variant,
         target: Target,
         options: SeekOptions,
     ) -> Result<Session<'a>, Error> {
-        match self.seek_in(Variant::Run, target, options) {
+        match self.seek_in(variant, target, options) {
             // There was no possible stop any more before the end.
             Err(Error::Moment(_)) => self.seek_in(Variant::Inspect, target, options),
             sought => sought,

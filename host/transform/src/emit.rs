@@ -89,6 +89,8 @@ pub(crate) trait Checks: Sync {
     fn function(&self, function: u32) -> bool;
     /// Whether a capture can happen at this site of a function that can be captured.
     fn site(&self, kind: SiteKind) -> bool;
+    /// Whether frames count what they take of the stack.
+    fn stack(&self) -> bool;
 }
 
 /// Written code, without the declarations of its locals.
@@ -205,6 +207,7 @@ pub(crate) fn emit<L: Links>(
         Form::Whole => {
             emitter.push_open(0, false);
             emitter.open[0].level = 0;
+            emitter.map_to(plan.sites[0].at, Origin::Added);
             emitter.take_room();
             emitter.check_room();
             emitter.tick(&plan.sites[0], None);

@@ -24,7 +24,7 @@ pub use reach::Capturable;
 pub use whole::{HOST_FUNCTIONS, OVERFLOW, POLL};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -79,6 +79,8 @@ impl From<wasmparser::BinaryReaderError> for TransformError {
 pub enum Variant {
     /// For recording and replaying: only functions that may reach an import can be captured.
     Run,
+    /// As [`Variant::Run`], and frames count what they take of the stack: for recordings that are the same on every host.
+    Counted,
     /// For exact positions: every function can be captured, every tick is a possible stop.
     Inspect,
 }

@@ -24,12 +24,13 @@ pub(crate) struct Scan {
     pub tables_change: bool,
 }
 
-/// The functions of which frames can be captured.
+/// The functions of which frames can be captured, and whether frames count what they take of the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capturable {
     functions: Vec<bool>,
     /// By canonical type: whether a function that can be captured may be called with it.
     types: Vec<bool>,
+    counts_stack: bool,
     canonical_types: Vec<u32>,
 }
 
@@ -40,8 +41,14 @@ impl Capturable {
         Capturable {
             functions: vec![true; module.functions.len()],
             types: vec![true; module.types.len()],
+            counts_stack: false,
             canonical_types: module.canonical_types.clone(),
         }
+    }
+
+    /// The same functions, where frames count what they take of the stack.
+    pub(crate) fn counting_stack(self) -> Capturable {
+        Capturable { counts_stack: true, ..self }
     }
 
     /// Whether frames of this function can be captured.
@@ -60,6 +67,10 @@ impl Capturable {
 impl Checks for Capturable {
     fn function(&self, function: u32) -> bool {
         self.contains(function)
+    }
+
+    fn stack(&self) -> bool {
+        self.counts_stack
     }
 
     fn site(&self, kind: SiteKind) -> bool {
@@ -160,6 +171,7 @@ impl Module {
         let mut reach = Capturable {
             functions: vec![false; self.functions.len()],
             types: vec![false; self.types.len()],
+            counts_stack: false,
             canonical_types: self.canonical_types.clone(),
         };
         let mut work: Vec<u32> = (0..self.imported_functions).collect();
@@ -204,13 +216,14 @@ impl Capturable {
                 })
                 .collect::<Vec<u8>>()
         };
-        [bits(&self.functions), bits(&self.types)].concat()
+        [vec![u8::from(self.counts_stack)], bits(&self.functions), bits(&self.types)].concat()
     }
 
     /// Reads [`Capturable::to_bytes`] of the same module; `None` if it cannot be.
     #[must_use]
     pub fn from_bytes(module: &Module, bytes: &[u8]) -> Option<Capturable> {
         let (functions, types) = (module.functions.len(), module.types.len());
+        let (counts_stack, bytes) = bytes.split_first()?;
         let (first, second) = bytes.split_at_checked(functions.div_ceil(8))?;
         let flags = |bytes: &[u8], count: usize| {
             (0..count).map(|index| bytes[index / 8] >> (index % 8) & 1 == 1).collect::<Vec<bool>>()
@@ -218,6 +231,7 @@ impl Capturable {
         (second.len() == types.div_ceil(8)).then(|| Capturable {
             functions: flags(first, functions),
             types: flags(second, types),
+            counts_stack: *counts_stack != 0,
             canonical_types: module.canonical_types.clone(),
         })
     }

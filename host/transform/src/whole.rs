@@ -171,6 +171,7 @@ impl Module {
         let scan = self.scan()?;
         let capturable = match variant {
             Variant::Run => self.reaching(&scan),
+            Variant::Counted => self.reaching(&scan).counting_stack(),
             Variant::Inspect => Capturable::all(self),
         };
         let plans: Vec<Plan> = (0..self.bodies.len() as u32)

@@ -294,7 +294,7 @@ fn bits_of_nans_are_those_that_canonical_instructions_give() {
         let text = module(seed);
         let bytes = wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let (original, _) = in_wasmtime(&engines, &bytes, None, seed);
-        for variant in [Variant::Run, Variant::Inspect] {
+        for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
             let (transformed, _) = in_wasmtime(&engines, &bytes, Some(variant), seed);
             assert_eq!(transformed, original, "seed {seed}, {variant:?}\n{text}");
         }

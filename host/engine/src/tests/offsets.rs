@@ -51,7 +51,7 @@ fn check_stacks(text: &str, name: &str, args: &[Val]) {
     let calls = [(name.to_owned(), args.to_vec())];
     program
         .on_guest_stack(|| {
-            for variant in [Variant::Run, Variant::Inspect] {
+            for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
                 let mut run = Run::new(&program, variant, &calls);
                 assert_eq!(guest_stack(&mut run), expected, "whole, {variant:?}");
             }
@@ -63,7 +63,7 @@ fn check_stacks(text: &str, name: &str, args: &[Val]) {
                 let saved = run.save();
                 let frames = &saved.checkpoint.frames;
                 assert_eq!(guest_stack(&mut run), expected, "after tick {tick}, {frames:?}");
-                for variant in [Variant::Run, Variant::Inspect] {
+                for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
                     let mut run = Run::restored(&program, variant, &calls, &saved);
                     assert_eq!(guest_stack(&mut run), expected, "restored at {tick}, {frames:?}");
                 }
@@ -176,7 +176,7 @@ fn offsets_there_and_back_are_the_identity() {
         for (defined, offsets) in instructions(&bytes).into_iter().enumerate() {
             let function = original.imported_function_count() + defined as u32;
             let layouts = program.layouts(function).unwrap();
-            for variant in [Variant::Run, Variant::Inspect] {
+            for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
                 let map = program.function_map(variant, function).unwrap();
                 all += offsets.len();
                 for &at in &offsets {

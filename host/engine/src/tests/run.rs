@@ -228,8 +228,10 @@ pub fn check(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked
 
 fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked {
     let whole = Run::new(program, Variant::Inspect, calls).finish();
-    let other = Run::new(program, Variant::Run, calls).finish();
-    assert_eq!(whole, other, "the variants differ without any stop");
+    for variant in [Variant::Run, Variant::Counted] {
+        let other = Run::new(program, variant, calls).finish();
+        assert_eq!(whole, other, "{variant:?} differs without any stop");
+    }
     let spread = |count: u64| -> BTreeSet<u64> {
         (0..count.min(stops_max)).map(|n| n * count / count.min(stops_max)).collect()
     };
@@ -259,7 +261,7 @@ fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checke
         }
     }
     assert_eq!(stops[0].1.len(), ticks.len());
-    for variant in [Variant::Run, Variant::Inspect] {
+    for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
         let mut chain = Run::new(program, variant, calls);
         for event in spread(whole.events) {
             assert!(chain.go(Until::Event(EventIndex(event))), "it ended before event {event}");
@@ -309,7 +311,7 @@ fn chain(
     saves
 }
 
-/// A saved state goes on in a new guest, in both variants, as if nothing had happened.
+/// A saved state goes on in a new guest, in all variants, as if nothing had happened.
 fn check_restored(
     program: &Program,
     calls: &[Invocation],
@@ -317,7 +319,7 @@ fn check_restored(
     whole: &Outcomes,
     context: &str,
 ) {
-    for variant in [Variant::Inspect, Variant::Run] {
+    for variant in [Variant::Inspect, Variant::Run, Variant::Counted] {
         let mut run = Run::restored(program, variant, calls, saved);
         assert_eq!(run.save(), *saved, "restored in {variant:?} {context}");
         // Where one variant stops the other one may be unable to.

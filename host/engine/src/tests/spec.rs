@@ -428,6 +428,11 @@ fn the_core_test_suite_passes_transformed_for_running() {
 }
 
 #[test]
+fn the_core_test_suite_passes_transformed_with_a_counted_stack() {
+    assert_eq!(suite(Some(Variant::Counted)), COUNTS);
+}
+
+#[test]
 fn the_core_test_suite_passes_transformed_for_inspecting() {
     assert_eq!(suite(Some(Variant::Inspect)), COUNTS);
 }

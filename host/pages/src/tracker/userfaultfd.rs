@@ -10,7 +10,7 @@
 //! Invariant: a page of the accessible range is protected, or will be reported, or has no page table.
 
 use super::{DirtyTracker, TrackerKind};
-use crate::{Dirty, Region, TrackerError};
+use crate::{Dirty, PAGE_BYTES, Region, TrackerError};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -173,6 +173,13 @@ impl Watched {
         Ok(Self { region, _uffd: uffd, pagemap, kept: Dirty::new() })
     }
 
+    /// The page that starts at an address, or the next one; none behind those that are accessible: pages of the host may be
+    /// larger than ours.
+    fn page(&self, address: u64) -> u32 {
+        let bytes = address.saturating_sub(self.region.base() as u64);
+        (bytes.div_ceil(PAGE_BYTES as u64) as u32).min(self.region.pages())
+    }
+
     /// Adds what was written to `dirty`, also before an error.
     fn scan(&self, flags: u64, dirty: &mut Dirty) -> Result<(), TrackerError> {
         let mut ranges = [uapi::PageRegion::default(); SCAN_RANGES];
@@ -195,7 +202,7 @@ impl Watched {
             let found =
                 unsafe { ioctl(&self.pagemap, uapi::PAGEMAP_SCAN, &mut scan, "PAGEMAP_SCAN")? };
             for range in ranges.iter().take(found) {
-                self.region.insert_addresses(dirty, range.start as usize, range.end as usize);
+                dirty.insert(self.page(range.start)..self.page(range.end));
             }
             if scan.walk_end <= start {
                 let source = io::Error::other(format!("no progress at {start:#x}"));

@@ -3,7 +3,7 @@
 //!
 //! The stack is that of an imagined machine on which a frame takes what its plan says, so it ends at the same call on every processor.
 //! What is left of it stands in the global `room` when a function is called. The caller keeps its own `room` in a local and shows it to
-//! each function that it calls, so nothing has to be put back when one returns or throws.
+//! each function that it calls, so nothing has to be put back when one returns or throws. Counted in one variant only.
 
 use super::{Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, bytes_of, nullable};
 use crate::nan::Shape;
@@ -29,7 +29,7 @@ impl<L: Links> Emitter<'_, L> {
 
     /// The frame takes its part of the stack.
     pub(super) fn take_room(&mut self) {
-        let Some(bytes) = self.plan.frame_bytes else { return };
+        let Some(bytes) = self.plan.frame_bytes.filter(|_| self.checks.stack()) else { return };
         let local = self.new_local(ValType::I32);
         self.room = Some((local, bytes));
         self.put(&Instruction::GlobalGet(self.added.room));
