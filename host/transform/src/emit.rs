@@ -99,8 +99,8 @@ pub(crate) struct Code {
     pub bytes: Vec<u8>,
     /// Offsets in `bytes` with the original's offsets; ascending.
     pub map: Vec<(u32, u32, Origin)>,
-    /// Offsets in `bytes` of the `if`s that are unlikely.
-    pub unlikely: Vec<u32>,
+    /// Offsets in `bytes` of conditional branches whose outcome is known as a rule, and whether it is to be taken.
+    pub hints: Vec<(u32, bool)>,
     /// Types of the locals behind the parameters.
     pub locals: Vec<ValType>,
 }
@@ -137,6 +137,8 @@ struct Open {
     /// Whether the end of the first arm was reached; for an `if`.
     then_falls: bool,
     in_else: bool,
+    /// A loop that stands in blocks of ours; see [`Emitter::open_poll_outside`].
+    wrapped: bool,
 }
 
 struct Emitter<'a, L> {
@@ -147,7 +149,7 @@ struct Emitter<'a, L> {
     added: Added,
     out: Vec<u8>,
     map: Vec<(u32, u32, Origin)>,
-    unlikely: Vec<u32>,
+    hints: Vec<(u32, bool)>,
     /// From the plan's locals (slots included) to those of the code.
     local_of: Option<Vec<u32>>,
     /// Locals of the code that could not be declared without a null.
@@ -186,7 +188,7 @@ pub(crate) fn emit<L: Links>(
         added: Added::to(module),
         out: Vec::new(),
         map: Vec::new(),
-        unlikely: Vec::new(),
+        hints: Vec::new(),
         local_of: None,
         weakened: Vec::new(),
         params: 0,
@@ -216,12 +218,7 @@ pub(crate) fn emit<L: Links>(
         Form::Tail(site) => emitter.tail(&plan.sites[site as usize])?,
         Form::LoopEntry(block) => emitter.loop_entry(block)?,
     }
-    Ok(Code {
-        bytes: emitter.out,
-        map: emitter.map,
-        unlikely: emitter.unlikely,
-        locals: emitter.locals,
-    })
+    Ok(Code { bytes: emitter.out, map: emitter.map, hints: emitter.hints, locals: emitter.locals })
 }
 
 impl<'a, L: Links> Emitter<'a, L> {
@@ -328,6 +325,7 @@ impl<'a, L: Links> Emitter<'a, L> {
             targeted: false,
             then_falls: false,
             in_else: false,
+            wrapped: false,
         });
     }
 
@@ -625,14 +623,32 @@ impl<'a, L: Links> Emitter<'a, L> {
             self.put(&Instruction::LocalSet(local));
             self.hot = Some(index);
         }
-        self.out.extend_from_slice(raw);
-        self.height += 1;
-        self.push_open(index, false);
-        self.spill_at(at);
         let hot = (!calls).then(|| self.left());
         let header = self.block(index).header;
         let plan = self.plan;
-        self.tick(&plan.sites[header as usize], hot);
+        let site = &plan.sites[header as usize];
+        let wrapped = match (hot, &self.block(index).signature) {
+            (Some(_), signature) if self.is_checked(site) && self.can_be_put_away(site) => {
+                signature.params.is_empty() && signature.results.len() <= 1
+            }
+            _ => false,
+        };
+        if wrapped {
+            self.open_poll_outside(index);
+        }
+        self.out.extend_from_slice(raw);
+        self.height += 1;
+        self.push_open(index, false);
+        match hot {
+            Some(local) if wrapped => {
+                self.open.last_mut().expect("it was just pushed").wrapped = true;
+                self.tick_inside(site, local);
+            }
+            _ => {
+                self.spill_at(at);
+                self.tick(site, hot);
+            }
+        }
         Ok(())
     }
 
@@ -669,6 +685,9 @@ impl<'a, L: Links> Emitter<'a, L> {
             return;
         }
         self.height -= 1;
+        if open.wrapped {
+            self.close_poll_outside(open.block);
+        }
         self.reachable |= match kind {
             BlockKind::Loop => false,
             BlockKind::If if open.around => open.targeted,
@@ -680,6 +699,9 @@ impl<'a, L: Links> Emitter<'a, L> {
 
 /// Bytes of a record before its values: the function and the site; when it is read again the next continuation's slot.
 pub(crate) const RECORD_HEADER_BYTES: u32 = 8;
+
+/// What the memory of records has from the start, in bytes: one page.
+pub(crate) const STACK_BYTES_MIN: u32 = 1 << 16;
 
 /// How many bytes a number takes in a record.
 pub(crate) fn bytes_of(ty: ValType) -> u32 {

@@ -24,7 +24,7 @@ pub use reach::Capturable;
 pub use whole::{HOST_FUNCTIONS, OVERFLOW, POLL};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 12;
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

@@ -16,6 +16,8 @@
 //! ```
 //!
 //! Where an exact value and a raw one become one (a `select`, two assignments to a local), the raw one is replaced before.
+//! Not so in a local, which compilers use for one value after another, if its bits are never seen: what NaN it holds does not
+//! matter then.
 //! Invariant: replacing a raw value's NaN earlier than necessary changes nothing that can be seen.
 
 use std::collections::BTreeMap;
@@ -138,6 +140,10 @@ pub(crate) struct Floats {
     read: Vec<(NodeId, Shape)>,
     /// By local: what it is before the first assignment.
     initial: Vec<Class>,
+    /// By local: the form of the float that it holds, if it holds one.
+    scalars: Vec<Option<Shape>>,
+    /// By local: raw values are replaced before they are assigned to it.
+    exact: Vec<bool>,
 }
 
 /// What is done about a function's NaNs.
@@ -158,12 +164,19 @@ impl Floats {
             false => Class::Exact,
         };
         let initial = locals.iter().enumerate().map(class).collect();
+        let scalar = |ty: &ValType| match ty {
+            ValType::F32 => Some(Shape::F32),
+            ValType::F64 => Some(Shape::F64),
+            _ => None,
+        };
         Floats {
             nodes: vec![Node::Exact, Node::Neutral],
             sets: Vec::new(),
             seen: Vec::new(),
             read: Vec::new(),
             initial,
+            scalars: locals.iter().map(scalar).collect(),
+            exact: vec![false; locals.len()],
         }
     }
 
@@ -265,6 +278,24 @@ impl Floats {
         }
         let users = self.users();
         let mut solved = self.solve(&users);
+        for round in 1.. {
+            let seen = solved.demanded.iter().filter_map(|id| match self.nodes[id.0 as usize] {
+                Node::Get { local, .. } if solved.mixed[local as usize] => Some(local),
+                _ => None,
+            });
+            let seen: Vec<u32> = seen.collect();
+            if seen.is_empty() {
+                break;
+            }
+            match round {
+                ROUNDS_MAX => {
+                    let all = self.exact.iter_mut().zip(&solved.mixed);
+                    all.for_each(|(exact, mixed)| *exact |= mixed);
+                }
+                _ => seen.iter().for_each(|&local| self.exact[local as usize] = true),
+            }
+            solved = self.solve(&users);
+        }
         // A local may be cheaper to make canonical when it gets its value than whenever its bits are seen.
         let locals = self.initial.len();
         let (mut at_gets, mut at_sets) = (vec![0u64; locals], vec![0u64; locals]);
@@ -281,7 +312,7 @@ impl Floats {
         let mut changed = false;
         for local in 0..locals {
             if matches!(solved.locals[local], Class::Raw(_)) && at_gets[local] > at_sets[local] {
-                self.initial[local] = Class::Exact;
+                self.exact[local] = true;
                 changed = true;
             }
         }
@@ -318,37 +349,51 @@ impl Floats {
     }
 
     fn solve(&self, users: &Users) -> Solved {
-        let mut locals = self.initial.clone();
+        let mut locals: Vec<Held> = self.initial.iter().map(|&class| Held::of(class)).collect();
+        let class_of = |local: u32, held: Held| {
+            let local = local as usize;
+            held.class(self.scalars[local].filter(|_| !self.exact[local]), self.exact[local])
+        };
         let mut nodes = vec![Class::Neutral; self.nodes.len()];
         // Classes only ever rise, two steps at most.
         let mut work: Vec<u32> = (0..self.nodes.len() as u32).rev().collect();
         while let Some(index) = work.pop() {
-            let class = self.class(index, &nodes, &locals);
+            let class = self.class(index, &nodes, |local| class_of(local, locals[local as usize]));
             if class == nodes[index as usize] {
                 continue;
             }
             nodes[index as usize] = class;
             work.extend(users.of_node.of(index));
             for local in users.sets_of_node.of(index) {
-                let known = &mut locals[local as usize];
-                let joined = known.join(class);
-                if *known != joined {
-                    *known = joined;
+                let known = locals[local as usize];
+                let joined = known.join(Held::of(class));
+                if known != joined {
+                    locals[local as usize] = joined;
                     work.extend(users.of_local.of(local));
                 }
             }
         }
-        let mut solved = Solved { locals, nodes, after: BTreeMap::new(), demanded: Vec::new() };
+        let held = |(local, &held): (usize, &Held)| class_of(local as u32, held);
+        let mixed = |(local, held): (usize, &Held)| {
+            !self.exact[local] && self.scalars[local].is_some() && held.is_mixed()
+        };
+        let mut solved = Solved {
+            mixed: locals.iter().enumerate().map(mixed).collect(),
+            locals: locals.iter().enumerate().map(held).collect(),
+            nodes,
+            after: BTreeMap::new(),
+            demanded: Vec::new(),
+        };
         self.demand(&mut solved);
         solved
     }
 
-    fn class(&self, index: u32, nodes: &[Class], locals: &[Class]) -> Class {
+    fn class(&self, index: u32, nodes: &[Class], local_class: impl Fn(u32) -> Class) -> Class {
         match self.nodes[index as usize] {
             Node::Exact | Node::Signed { .. } => Class::Exact,
             Node::Neutral => Class::Neutral,
             Node::Arithmetic { shape, .. } => Class::Raw(shape),
-            Node::Get { local, .. } => locals[local as usize],
+            Node::Get { local, .. } => local_class(local),
             Node::Mix { shape, of, .. } => {
                 let [one, other] = of.map(|of| match (nodes[of.0 as usize], shape) {
                     (Class::Raw(raw), Some(shape)) if raw.has_lanes_of(shape) => Class::Raw(shape),
@@ -418,8 +463,53 @@ impl Floats {
     }
 }
 
+/// What has been assigned to a local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    exact: bool,
+    raw: Option<Class>,
+}
+
+impl Held {
+    fn of(class: Class) -> Held {
+        match class {
+            Class::Neutral => Held { exact: false, raw: None },
+            Class::Raw(_) => Held { exact: false, raw: Some(class) },
+            Class::Exact => Held { exact: true, raw: None },
+        }
+    }
+
+    fn join(self, other: Held) -> Held {
+        let raw = match (self.raw, other.raw) {
+            (Some(one), Some(other)) => Some(one.join(other)),
+            (one, other) => one.or(other),
+        };
+        Held { exact: self.exact || other.exact, raw }
+    }
+
+    fn is_mixed(self) -> bool {
+        self.exact && self.raw.is_some()
+    }
+
+    /// What the local is. A scalar that also holds exact values counts as raw: see [`Solved::mixed`].
+    fn class(self, scalar: Option<Shape>, exact: bool) -> Class {
+        match self {
+            Held { exact: false, raw: None } => Class::Neutral,
+            _ if exact => Class::Exact,
+            Held { exact: false, raw: Some(raw) } => raw,
+            Held { raw: None, .. } => Class::Exact,
+            Held { .. } => scalar.map_or(Class::Exact, Class::Raw),
+        }
+    }
+}
+
+/// How often the locals of [`Solved::mixed`] are looked for that are seen after all.
+const ROUNDS_MAX: u32 = 8;
+
 struct Solved {
     locals: Vec<Class>,
+    /// By local: it holds raw and exact values, and is taken for one whose bits are never seen.
+    mixed: Vec<bool>,
     nodes: Vec<Class>,
     after: BTreeMap<u32, Shape>,
     /// Gets and mixes among `after`.

@@ -199,9 +199,9 @@ impl Module {
         let mut bytes = locals_declaration(&code.locals);
         let start = bytes.len() as u32;
         bytes.extend_from_slice(&code.bytes);
-        let unlikely: Vec<u32> = code.unlikely.iter().map(|offset| offset + start).collect();
-        if !unlikely.is_empty() {
-            hints_section(&mut out, &[(own_index, unlikely)]);
+        let hints: Vec<_> = code.hints.iter().map(|&(at, taken)| (at + start, taken)).collect();
+        if !hints.is_empty() {
+            hints_section(&mut out, &[(own_index, hints)]);
         }
         let mut section = CodeSection::new();
         section.raw(&bytes);

@@ -12,7 +12,7 @@
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
 //! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by two.
 
-use crate::emit::{Added, Code, Form, Helper, Links, emit, nullable};
+use crate::emit::{Added, Code, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable};
 use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
@@ -94,8 +94,12 @@ impl Links for MainLinks<'_> {
     fn loop_entry(&mut self, _block: u32) -> u32 {
         unreachable!("a whole function hands nothing over")
     }
-    fn block_type(&mut self, _results: &[ValType]) -> BlockType {
-        unreachable!("a whole function keeps its blocks")
+    fn block_type(&mut self, results: &[ValType]) -> BlockType {
+        match results {
+            [] => BlockType::Empty,
+            [one] => BlockType::Result(*one),
+            _ => unreachable!("a whole function keeps its blocks"),
+        }
     }
     fn continuation_type(&mut self, _results: &[ValType]) -> u32 {
         unreachable!("a whole function calls no continuation")
@@ -239,7 +243,7 @@ impl Module {
         out.section(&self.table_section(&kept)?);
         let mut memories = MemorySection::new();
         memories.memory(MemoryType {
-            minimum: 0,
+            minimum: u64::from(STACK_BYTES_MIN >> 16),
             maximum: None,
             memory64: false,
             shared: false,
@@ -266,16 +270,16 @@ impl Module {
         }
 
         let mut code = CodeSection::new();
-        let mut hints: Vec<(u32, Vec<u32>)> = Vec::new();
+        let mut hints: Vec<(u32, Vec<(u32, bool)>)> = Vec::new();
         for (index, body) in codes.iter().enumerate() {
             let function = self.imported_functions + index as u32;
             let mut bytes = locals_declaration(&body.locals);
             let start = bytes.len() as u32;
             bytes.extend_from_slice(&body.bytes);
-            let unlikely: Vec<u32> = body.unlikely.iter().map(|offset| offset + start).collect();
+            let own: Vec<_> = body.hints.iter().map(|&(at, taken)| (at + start, taken)).collect();
             code.raw(&bytes);
-            if !unlikely.is_empty() {
-                hints.push((shift.function(function), unlikely));
+            if !own.is_empty() {
+                hints.push((shift.function(function), own));
             }
         }
         for body in &helper_bodies {
@@ -689,7 +693,7 @@ pub(crate) fn locals_declaration(locals: &[ValType]) -> Vec<u8> {
 }
 
 /// The custom section `metadata.code.branch_hint` (branch hinting proposal), which stands before the code.
-pub(crate) fn hints_section(out: &mut wasm_encoder::Module, hints: &[(u32, Vec<u32>)]) {
+pub(crate) fn hints_section(out: &mut wasm_encoder::Module, hints: &[(u32, Vec<(u32, bool)>)]) {
     if hints.is_empty() {
         return;
     }
@@ -698,10 +702,10 @@ pub(crate) fn hints_section(out: &mut wasm_encoder::Module, hints: &[(u32, Vec<u
     for (function, offsets) in hints {
         function.encode(&mut data);
         offsets.len().encode(&mut data);
-        for offset in offsets {
+        for (offset, taken) in offsets {
             offset.encode(&mut data);
-            // One byte: 0, unlikely to be taken.
-            data.extend_from_slice(&[1, 0]);
+            // One byte.
+            data.extend_from_slice(&[1, u8::from(*taken)]);
         }
     }
     out.section(&wasm_encoder::CustomSection {

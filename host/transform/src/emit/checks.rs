@@ -5,7 +5,9 @@
 //! What is left of it stands in the global `room` when a function is called. The caller keeps its own `room` in a local and shows it to
 //! each function that it calls, so nothing has to be put back when one returns or throws. Counted in one variant only.
 
-use super::{Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, bytes_of, nullable};
+use super::{
+    Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, STACK_BYTES_MIN, bytes_of, nullable,
+};
 use crate::nan::Shape;
 use crate::plan::{Site, Spill};
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
@@ -22,8 +24,13 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::GlobalSet(self.added.sp));
     }
 
+    /// Whether the branch that is written next is taken, as a rule.
+    fn hint(&mut self, taken: bool) {
+        self.hints.push((self.out.len() as u32, taken));
+    }
+
     pub(super) fn unlikely_if(&mut self) {
-        self.unlikely.push(self.out.len() as u32);
+        self.hint(false);
         self.put(&Instruction::If(BlockType::Empty));
     }
 
@@ -89,50 +96,43 @@ impl<L: Links> Emitter<'_, L> {
     fn correct(&mut self, local: u32, shape: Shape) {
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::LocalGet(local));
-        self.put(&differ(shape));
-        if shape.ty() == ValType::V128 {
-            self.put(&Instruction::V128AnyTrue);
+        match shape {
+            Shape::F32 | Shape::F64 => {
+                // "Not less" than itself: on x86-64 one jump, where "not equal" would be two.
+                let number =
+                    if shape == Shape::F32 { Instruction::F32Ge } else { Instruction::F64Ge };
+                self.put(&number);
+                self.hint(true);
+                self.put(&Instruction::If(BlockType::Empty));
+                self.put(&Instruction::Else);
+                self.put(&nan(shape));
+            }
+            Shape::F32x4 | Shape::F64x2 => {
+                self.put(&differ(shape));
+                self.put(&Instruction::V128AnyTrue);
+                self.unlikely_if();
+                self.selected(local, shape);
+            }
         }
-        self.unlikely_if();
-        self.selected(local, shape);
         self.put(&Instruction::LocalSet(local));
         self.put(&Instruction::End);
     }
 
     /// A local's value with canonical NaNs, without a branch.
     fn selected(&mut self, local: u32, shape: Shape) {
-        let vector = match shape {
-            Shape::F32 => {
-                self.put(&Instruction::F32Const(f32::from_bits(NAN_F32).into()));
-                false
-            }
-            Shape::F64 => {
-                self.put(&Instruction::F64Const(f64::from_bits(NAN_F64).into()));
-                false
-            }
-            Shape::F32x4 => {
-                let lane = u128::from(NAN_F32);
-                let lanes = lane | lane << 32 | lane << 64 | lane << 96;
-                self.put(&Instruction::V128Const(lanes as i128));
-                true
-            }
-            Shape::F64x2 => {
-                let lane = u128::from(NAN_F64);
-                self.put(&Instruction::V128Const((lane | lane << 64) as i128));
-                true
-            }
-        };
+        self.put(&nan(shape));
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::LocalGet(local));
         self.put(&differ(shape));
+        let vector = shape.ty() == ValType::V128;
         self.put(&if vector { Instruction::V128Bitselect } else { Instruction::Select });
     }
 
     /// Counts an arrival at an entry or a header, and stops there if it is time. `hot` is the local that holds the counter already.
     pub(super) fn tick(&mut self, site: &Site, hot: Option<u32>) {
         self.map_to(site.at, Origin::Added);
-        let checked = self.capturable && self.checks.site(site.kind);
+        let checked = self.is_checked(site);
         match hot {
             Some(local) => self.put(&Instruction::LocalGet(local)),
             None => self.put(&Instruction::GlobalGet(self.added.left)),
@@ -155,10 +155,7 @@ impl<L: Links> Emitter<'_, L> {
         self.unlikely_if();
         let poll = self.links.poll();
         self.put(&Instruction::Call(poll));
-        self.put(&Instruction::GlobalGet(self.added.state));
-        self.unlikely_if();
-        self.capture(site);
-        self.put(&Instruction::End);
+        self.capture_if_stopped(site);
         if hot.is_some() {
             self.put(&Instruction::GlobalGet(self.added.left));
             self.put(&Instruction::LocalSet(local));
@@ -166,13 +163,124 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::End);
     }
 
+    /// Whether a capture can happen at a site.
+    pub(super) fn is_checked(&self, site: &Site) -> bool {
+        self.capturable && self.checks.site(site.kind)
+    }
+
+    /// What stands around a loop without calls, so that the call of `poll` stands outside of it:
+    ///
+    /// ```text
+    /// block $done
+    ///   loop $again
+    ///     block $poll
+    ///       the loop: at its header counts, and leaves to $poll if it is time
+    ///       br $done
+    ///     end
+    ///     put away the floats; poll; get them back; capture if it is to stop
+    ///     the counter plus one, because the header is to be arrived at once more
+    ///     br $again
+    ///   end
+    /// end
+    /// ```
+    ///
+    /// A call takes the registers from all that lives across it, as rare as it is. So it stands outside of the loop, and no floats
+    /// live across it: the usual conventions keep none of their registers, but some of those for integers. What was put away
+    /// is at the beginning of the memory of records, which nobody needs while a guest runs.
+    pub(super) fn open_poll_outside(&mut self, block: u32) {
+        let results = self.block(block).signature.results.clone();
+        let results = self.links.block_type(&results);
+        self.put(&Instruction::Block(results));
+        self.put(&Instruction::Loop(BlockType::Empty));
+        self.put(&Instruction::Block(BlockType::Empty));
+        self.height += WRAPPING_BLOCKS;
+    }
+
+    /// The header's part of [`Emitter::open_poll_outside`].
+    pub(super) fn tick_inside(&mut self, site: &Site, left: u32) {
+        const POLL: u32 = 1;
+        self.map_to(site.at, Origin::Added);
+        self.put(&Instruction::LocalGet(left));
+        self.put(&Instruction::I64Const(1));
+        self.put(&Instruction::I64Sub);
+        self.put(&Instruction::LocalTee(left));
+        self.put(&Instruction::GlobalSet(self.added.left));
+        self.put(&Instruction::LocalGet(left));
+        self.put(&Instruction::I64Const(0));
+        self.put(&Instruction::I64LeS);
+        self.hint(false);
+        self.put(&Instruction::BrIf(POLL));
+    }
+
+    /// What stands behind the loop.
+    pub(super) fn close_poll_outside(&mut self, block: u32) {
+        const DONE: u32 = 2;
+        const AGAIN: u32 = 0;
+        self.put(&Instruction::Br(DONE));
+        self.put(&Instruction::End);
+        let site = &self.plan.sites[self.block(block).header as usize];
+        self.map_to(site.at, Origin::Added);
+        self.put_away(site);
+        let poll = self.links.poll();
+        self.put(&Instruction::Call(poll));
+        self.get_back(site);
+        self.capture_if_stopped(site);
+        let left = self.left();
+        self.put(&Instruction::GlobalGet(self.added.left));
+        self.put(&Instruction::I64Const(1));
+        self.put(&Instruction::I64Add);
+        self.put(&Instruction::LocalSet(left));
+        self.put(&Instruction::Br(AGAIN));
+        self.put(&Instruction::End);
+        self.put(&Instruction::Unreachable);
+        self.put(&Instruction::End);
+        self.height -= WRAPPING_BLOCKS;
+    }
+
+    /// Whether [`Emitter::put_away`] can be done at a site.
+    pub(super) fn can_be_put_away(&self, site: &Site) -> bool {
+        self.floats(site).map(|(_, ty)| bytes_of(ty)).sum::<u32>() <= STACK_BYTES_MIN
+    }
+
+    /// The values of [`Plan::saved`](crate::plan::Plan::saved) that are in registers for floats.
+    fn floats(&self, site: &Site) -> impl Iterator<Item = (u32, ValType)> + 'static {
+        let float = |ty: &ValType| matches!(ty, ValType::F32 | ValType::F64 | ValType::V128);
+        self.plan.saved(site).filter(move |(_, ty)| float(ty)).collect::<Vec<_>>().into_iter()
+    }
+
+    fn put_away(&mut self, site: &Site) {
+        let mut offset = 0;
+        for (local, ty) in self.floats(site) {
+            self.put(&Instruction::I32Const(0));
+            self.get(local);
+            let memarg = self.memarg(offset);
+            self.put(&store(ty, memarg));
+            offset += bytes_of(ty);
+        }
+    }
+
+    fn get_back(&mut self, site: &Site) {
+        let mut offset = 0;
+        for (local, ty) in self.floats(site) {
+            self.put(&Instruction::I32Const(0));
+            let memarg = self.memarg(offset);
+            self.put(&load(ty, memarg));
+            self.set(local);
+            offset += bytes_of(ty);
+        }
+    }
+
+    fn capture_if_stopped(&mut self, site: &Site) {
+        self.put(&Instruction::GlobalGet(self.added.state));
+        self.unlikely_if();
+        self.capture(site);
+        self.put(&Instruction::End);
+    }
+
     /// After a call: unwinds if the flag says so.
     pub(super) fn check(&mut self, site: &Site) {
-        if self.capturable && self.checks.site(site.kind) {
-            self.put(&Instruction::GlobalGet(self.added.state));
-            self.unlikely_if();
-            self.capture(site);
-            self.put(&Instruction::End);
+        if self.is_checked(site) {
+            self.capture_if_stopped(site);
         }
     }
 
@@ -199,13 +307,7 @@ impl<L: Links> Emitter<'_, L> {
                 _ => self.get(local),
             }
             let memarg = self.memarg(offset);
-            self.put(&match ty {
-                ValType::I32 => Instruction::I32Store(memarg),
-                ValType::I64 => Instruction::I64Store(memarg),
-                ValType::F32 => Instruction::F32Store(memarg),
-                ValType::F64 => Instruction::F64Store(memarg),
-                _ => Instruction::V128Store(memarg),
-            });
+            self.put(&store(ty, memarg));
             offset += bytes_of(ty);
         }
         self.advance(pointer, offset);
@@ -278,9 +380,50 @@ impl<L: Links> Emitter<'_, L> {
     }
 }
 
+/// Stores a number.
+fn store(ty: ValType, memarg: MemArg) -> Instruction<'static> {
+    match ty {
+        ValType::I32 => Instruction::I32Store(memarg),
+        ValType::I64 => Instruction::I64Store(memarg),
+        ValType::F32 => Instruction::F32Store(memarg),
+        ValType::F64 => Instruction::F64Store(memarg),
+        ValType::V128 => Instruction::V128Store(memarg),
+        ValType::Ref(_) => unreachable!("references are kept in tables"),
+    }
+}
+
+/// Loads a number.
+pub(super) fn load(ty: ValType, memarg: MemArg) -> Instruction<'static> {
+    match ty {
+        ValType::I32 => Instruction::I32Load(memarg),
+        ValType::I64 => Instruction::I64Load(memarg),
+        ValType::F32 => Instruction::F32Load(memarg),
+        ValType::F64 => Instruction::F64Load(memarg),
+        ValType::V128 => Instruction::V128Load(memarg),
+        ValType::Ref(_) => unreachable!("references are kept in tables"),
+    }
+}
+
+/// How many blocks [`Emitter::open_poll_outside`] opens.
+const WRAPPING_BLOCKS: u32 = 3;
+
 /// The canonical NaNs: positive, quiet, without a payload (specification, section 2.2.3).
 const NAN_F32: u32 = 0x7fc0_0000;
 const NAN_F64: u64 = 0x7ff8_0000_0000_0000;
+
+/// The canonical NaN, in all lanes.
+fn nan(shape: Shape) -> Instruction<'static> {
+    let narrow = u128::from(NAN_F32);
+    let wide = u128::from(NAN_F64);
+    match shape {
+        Shape::F32 => Instruction::F32Const(f32::from_bits(NAN_F32).into()),
+        Shape::F64 => Instruction::F64Const(f64::from_bits(NAN_F64).into()),
+        Shape::F32x4 => {
+            Instruction::V128Const((narrow | narrow << 32 | narrow << 64 | narrow << 96) as i128)
+        }
+        Shape::F64x2 => Instruction::V128Const((wide | wide << 64) as i128),
+    }
+}
 
 /// What is true where two values differ, and so where one that is compared with itself is a NaN.
 fn differ(shape: Shape) -> Instruction<'static> {

@@ -1,5 +1,6 @@
 //! What a continuation starts with: its locals from the record, the blocks around it, the loops that it goes back to.
 
+use super::checks::load;
 use super::{Emitter, Links, Open, Origin, RECORD_HEADER_BYTES, bytes_of, nullable};
 use crate::emit::Helper;
 use crate::plan::{BlockKind, Operand, Site, Source};
@@ -24,13 +25,7 @@ impl<L: Links> Emitter<'_, L> {
                 number => {
                     self.put(&Instruction::LocalGet(pointer));
                     let memarg = self.memarg(offset);
-                    self.put(&match number {
-                        ValType::I32 => Instruction::I32Load(memarg),
-                        ValType::I64 => Instruction::I64Load(memarg),
-                        ValType::F32 => Instruction::F32Load(memarg),
-                        ValType::F64 => Instruction::F64Load(memarg),
-                        _ => Instruction::V128Load(memarg),
-                    });
+                    self.put(&load(number, memarg));
                     offset += bytes_of(number);
                 }
             }
