@@ -250,7 +250,9 @@ impl Follower {
 
     /// The recorded guest has ended by itself or not. Waits for the follower if the recording must have all its checkpoints;
     /// otherwise not for long, in relation to the run, and only while one is due.
-    pub fn finish(mut self, ended_by_itself: bool) {
+    pub fn finish(mut self, ended_by_itself: bool, events: EventIndex) {
+        // If it computes something else it must not wait for what never comes.
+        self.cancel.expect(events.0);
         let patience = self.started.elapsed() / PATIENCE + PATIENCE_LEAST;
         let until = Instant::now() + patience;
         let works =
@@ -309,6 +311,7 @@ fn run(
         };
         guest.restore(&checkpoint, fill).map_err(|e| text(&e))?;
     }
+    guest.limit_stack();
     guest.track(images);
     let mut next_tick = None;
     let spacing = match spacing {

@@ -183,7 +183,7 @@ pub(crate) fn finish(
         return Ok(Recorded { end, events, not_saved: None });
     };
     if let Some(follower) = follower {
-        follower.finish(by_itself);
+        follower.finish(by_itself, EventIndex(events));
     }
     let not_saved = match guest.host().finish(&end.ending, tick) {
         Ok(()) => None,

@@ -24,6 +24,8 @@ pub(super) struct Progress {
     events: u64,
     /// Nothing more will come.
     over: bool,
+    /// How many events there will be, once that is known.
+    total: Option<u64>,
     ending: Option<EndNote>,
     failed: Option<TraceError>,
 }
@@ -50,7 +52,8 @@ impl Shared {
         failed: Option<TraceError>,
     ) {
         let (end, events) = (file.end, file.events);
-        *self.progress() = Progress { end, events, over: true, ending, failed };
+        *self.progress() =
+            Progress { end, events, over: true, total: Some(events), ending, failed };
         self.progressed.notify_all();
     }
 }
@@ -85,6 +88,12 @@ impl CancelHandle {
         // Under the lock, so that nobody goes to sleep between looking and being woken.
         let _progress = self.shared.progress();
         self.cancelled.store(true, Ordering::Relaxed);
+        self.shared.progressed.notify_all();
+    }
+
+    /// There will be so many events: a follower that asks for another one gets none instead of waiting.
+    pub fn expect(&self, events: u64) {
+        self.shared.progress().total = Some(events);
         self.shared.progressed.notify_all();
     }
 }
@@ -141,7 +150,11 @@ impl Follow {
                 }
             }
             let end = {
-                let waits = |p: &mut Progress| p.end <= self.at && !p.over && !self.is_cancelled();
+                let next = self.next.0;
+                let waits = |p: &mut Progress| {
+                    let comes = p.total.is_none_or(|total| next < total);
+                    p.end <= self.at && !p.over && comes && !self.is_cancelled()
+                };
                 let progress = self.shared.progressed.wait_while(self.shared.progress(), waits);
                 let progress = progress.unwrap_or_else(PoisonError::into_inner);
                 if progress.end <= self.at {
