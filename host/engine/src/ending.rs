@@ -18,6 +18,9 @@ pub struct Frame {
     pub module_offset: Option<usize>,
 }
 
+/// How many frames a [`Backtrace`] has at most.
+pub const BACKTRACE_FRAMES_MAX: usize = 20;
+
 /// The guest's stack at a trap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backtrace {

@@ -226,7 +226,8 @@ impl Guest {
         self.arm();
     }
 
-    /// A replayed guest runs live from now on: its stack ends where the limits say.
+    /// The stack ends where the limits say, also in a replay, if this variant counts it: for a replayed guest that is to run live
+    /// from now on, or to do what a live one does.
     pub fn limit_stack(&mut self) {
         self.stack_room = Program::live_stack_room(&self.program.limits);
     }

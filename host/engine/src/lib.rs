@@ -23,7 +23,7 @@ mod tests;
 
 pub use admit::{Refusal, module_bytes};
 pub use cache::CodeCache;
-pub use ending::{Backtrace, Ended, Frame, How};
+pub use ending::{BACKTRACE_FRAMES_MAX, Backtrace, Ended, Frame, How};
 pub use entry::Entry;
 pub use guest::{Beat, Guest, Heart, Reached, Until};
 pub use images::{Images, holes};

@@ -1,10 +1,12 @@
 //! A module that is ready to run.
 
-use crate::admit::{Refusal, check_features, check_imports, features};
+use crate::admit::{INTERPRETED, Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
+use crate::ending::BACKTRACE_FRAMES_MAX;
 use crate::images::{Mappings, RESERVED_BYTES};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wrr_trace::{Limits, ModuleId};
 use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
@@ -345,12 +347,13 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
         .wasm_tail_call(true)
         .wasm_multi_memory(true)
         .wasm_memory64(true)
-        .wasm_threads(true)
+        .wasm_threads(!INTERPRETED)
         .wasm_extended_const(true)
         .wasm_function_references(true)
         .wasm_exceptions(true)
         .wasm_branch_hinting(true)
         .with_host_memory(Arc::new(Mappings))
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .memory_reservation(RESERVED_BYTES)
         // Only for memories of its own.
         .memory_init_cow(false)

@@ -4,7 +4,8 @@ use crate::session::{Played, until_of};
 use crate::{End, Error};
 use std::path::Path;
 use wrr_engine::{
-    Backtrace, CodeCache, Frame, Guest, How, Observer, Program, Reached, Until, Variant,
+    BACKTRACE_FRAMES_MAX, Backtrace, CodeCache, Frame, Guest, How, Observer, Program, Reached,
+    Until, Variant,
 };
 use wrr_timeline::Target;
 use wrr_trace::{Ending, Tick, TraceReader, TrapKind};
@@ -153,7 +154,7 @@ impl<'a> Trace<'a> {
             Some(trap) => trap,
             None => {
                 let stack = guest.stack().map_err(|refusal| self.refused(refusal))?;
-                let frames = stack.into_iter().map(|frame| Frame {
+                let frames = stack.into_iter().take(BACKTRACE_FRAMES_MAX).map(|frame| Frame {
                     function: frame.function,
                     name: frame.name,
                     module_offset: Some(frame.offset as usize),
