@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True  # The folder of sources stays as it is.
 
 import boundary
 import checkpoints
+import floats
 import harness
 import transform
 
@@ -32,6 +33,8 @@ SECTIONS = {
     "seek": checkpoints.seek,
     "resume": checkpoints.resume,
     "transform": transform.transform,
+    "floats": floats.floats,
+    "stack": floats.stack,
 }
 
 

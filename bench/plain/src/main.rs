@@ -14,12 +14,13 @@ use wasmtime::{Config, Engine, Linker, Module, Store, ThrownException, Trap, Val
 
 const USAGE: &str =
     "usage: wrr-bench-plain [--dir HOST[::GUEST]]... [--env K=V]... [--tcplisten ADDR:PORT]
-                       [--invoke EXPORT] [--cwasm FILE] PROG.wasm [ARGS...]
+                       [--invoke EXPORT] [--canonical-nans] [--cwasm FILE] PROG.wasm [ARGS...]
 
   --dir        preopen a directory, under the same path if no guest path is given
   --env        set an environment variable of the guest
   --tcplisten  pass a listening socket as file descriptor 3, before the directories
   --invoke     call this export, with ARGS as its integer parameters, instead of _start
+  --canonical-nans  let Cranelift make every NaN canonical
   --cwasm      load the compiled module from FILE if that exists, otherwise compile and write it";
 
 const WASM_STACK_BYTES: usize = 16 << 20;
@@ -34,6 +35,7 @@ struct Options {
     env: Vec<(String, String)>,
     tcplisten: Option<String>,
     invoke: Option<String>,
+    canonical_nans: bool,
     cwasm: Option<PathBuf>,
     program: PathBuf,
     args: Vec<String>,
@@ -73,6 +75,7 @@ fn parse_args() -> Result<Options> {
             }
             "--tcplisten" => options.tcplisten = Some(value()?),
             "--invoke" => options.invoke = Some(value()?),
+            "--canonical-nans" => options.canonical_nans = true,
             "--cwasm" => options.cwasm = Some(value()?.into()),
             "--help" => {
                 println!("{USAGE}");
@@ -94,6 +97,7 @@ fn run(options: Options) -> Result<i32> {
     config.max_wasm_stack(WASM_STACK_BYTES);
     // Unused here, but the engine insists that it is no smaller.
     config.async_stack_size(WASM_STACK_BYTES);
+    config.cranelift_nan_canonicalization(options.canonical_nans);
     let engine = Engine::new(&config)?;
     let module = load(&engine, &options.program, options.cwasm.as_deref())?;
     let mut linker = Linker::new(&engine);
