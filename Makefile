@@ -2,11 +2,13 @@
 # make real      fetch the real programs, run the matrix on them      make bench   measure; prints the tables of BENCHMARKS.md
 # make lint      rustfmt, clippy, dependency policy                   make fuzz    fuzz the trace reader (FUZZ_SECONDS=60)
 # make test-full the tests, the random ones with many more cases
+# make portable  the same traces on other platforms, cross-built: PLATFORMS="…"    make portable-full   all of them, and CPython
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
+PLATFORMS ?= x86_64 i686 aarch64 s390x windows
 
-.PHONY: demo setup build test test-full real bench fuzz lint
+.PHONY: demo setup build test test-full portable portable-full real bench fuzz lint
 
 demo: setup build
 	examples/demo.sh
@@ -23,6 +25,14 @@ test: setup
 test-full: setup
 	WRR_TEST_FULL=1 PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
 
+portable: setup
+	scripts/portable.sh $(PLATFORMS) --check-macos
+	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked --features portable --test portable
+
+portable-full: setup
+	scripts/fetch-real-programs.sh
+	WRR_PORTABLE_FULL=1 $(MAKE) portable PLATFORMS="x86_64 i686 aarch64 s390x riscv64 windows"
+
 real: setup
 	scripts/fetch-real-programs.sh
 	$(CARGO) test --release --locked --features real --test real
@@ -36,5 +46,5 @@ fuzz: setup
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features real -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features real,portable -- --deny warnings
 	$(CARGO) deny --locked check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds `wrr` for other platforms:  scripts/portable.sh [--check-macos] PLATFORM…
-# The platforms are x86_64, i686, aarch64, s390x, riscv64 (Linux) and windows; each `wrr` is TARGET/TRIPLE/portable/wrr[.exe].
+# The platforms are i686, aarch64, s390x, riscv64 (Linux) and windows; each `wrr` is TARGET/TRIPLE/portable/wrr[.exe]. For
+# x86_64 there is nothing to do: that is the machine that this runs on.
 # --check-macos compiles for macOS on arm64 as far as that goes without Apple's linker.
 # Needs the C cross compilers and `rustup`; installs targets of Rust that are missing.
 set -euo pipefail
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/.."
 # triple PLATFORM
 triple() {
     case $1 in
-        x86_64 | i686 | aarch64 | s390x) echo "$1-unknown-linux-gnu" ;;
+        i686 | aarch64 | s390x) echo "$1-unknown-linux-gnu" ;;
         riscv64) echo riscv64gc-unknown-linux-gnu ;;
         windows) echo x86_64-pc-windows-gnu ;;
         macos) echo aarch64-apple-darwin ;;
@@ -19,7 +20,10 @@ triple() {
 
 for platform in "$@"; do
     command=(build) check=
-    case $platform in --check-macos) platform=macos check=1 command=(check) ;; esac
+    case $platform in
+        x86_64) continue ;;
+        --check-macos) platform=macos check=1 command=(check) ;;
+    esac
     triple=$(triple "$platform")
     rustup target add --toolchain "$(rustc --version --verbose | sed -n 's/^release: //p')" "$triple" 2> /dev/null || rustup target add "$triple"
     upper=${triple^^} upper=${upper//-/_}

@@ -106,6 +106,13 @@ fn deterministic_recordings_are_the_same_file(guest: &Guest) {
         std::fs::read(folder.path().join("t.wrr")).unwrap()
     });
     assert!(traces[0] == traces[1], "{} and {} bytes", traces[0].len(), traces[1].len());
+    // To be compared with what other machines record. Compilers may make other modules there.
+    if let Some(folder) = std::env::var_os("WRR_KEEP_RECORDINGS")
+        && guest.module.extension().is_some_and(|extension| extension == "wat")
+    {
+        let trace = std::path::PathBuf::from(folder).join(format!("{}.wrr", guest.name));
+        std::fs::write(trace, &traces[0]).unwrap();
+    }
 }
 
 /// Every so often a checkpoint; then the state at many moments, by way of the checkpoints and from the start; the output

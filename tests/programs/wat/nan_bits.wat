@@ -17,7 +17,7 @@
     "\00\00\c0\ff" ;; the same, negative
     "\34\12\c0\7f" ;; NaN with a payload
     "\01\00\a0\7f" ;; signalling NaN
-    "\ef\be\a0\ff" ;; negative signalling NaN)
+    "\ef\be\a0\ff") ;; negative signalling NaN
   (data (i32.const 2048)
     "\00\00\00\00\00\00\00\00" ;; 0
     "\00\00\00\00\00\00\00\80" ;; -0
@@ -31,7 +31,7 @@
     "\00\00\00\00\00\00\f8\ff" ;; the same, negative
     "\45\23\01\00\00\00\f8\7f" ;; NaN with a payload
     "\01\00\00\00\00\00\f4\7f" ;; signalling NaN
-    "\ef\be\00\00\00\00\f4\ff" ;; negative signalling NaN)
+    "\ef\be\00\00\00\00\f4\ff") ;; negative signalling NaN
 
   ;; Text is gathered from 32768 on and written a row at a time.
   (global $end (mut i32) (i32.const 32768))

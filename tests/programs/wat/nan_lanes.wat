@@ -17,7 +17,7 @@
     "\00\00\c0\ff\00\00\00\80\ff\ff\7f\7f\01\00\a0\7f" ;; the same, negative, -0, largest, signalling NaN
     "\34\12\c0\7f\00\00\80\3f\01\00\00\00\ef\be\a0\ff" ;; NaN with a payload, 1, smallest, negative signalling NaN
     "\01\00\a0\7f\00\00\c0\bf\00\00\c0\7f\00\00\00\00" ;; signalling NaN, -1.5, canonical NaN, 0
-    "\ef\be\a0\ff\00\00\80\7f\00\00\c0\ff\00\00\00\80" ;; negative signalling NaN, inf, the same, negative, -0)
+    "\ef\be\a0\ff\00\00\80\7f\00\00\c0\ff\00\00\00\80") ;; negative signalling NaN, inf, the same, negative, -0
   (data (i32.const 2048)
     "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\f0\ff" ;; 0, -inf
     "\00\00\00\00\00\00\00\80\ff\ff\ff\ff\ff\ff\ef\7f" ;; -0, largest
@@ -31,7 +31,7 @@
     "\00\00\00\00\00\00\f8\ff\00\00\00\00\00\00\00\80" ;; the same, negative, -0
     "\45\23\01\00\00\00\f8\7f\00\00\00\00\00\00\f0\3f" ;; NaN with a payload, 1
     "\01\00\00\00\00\00\f4\7f\00\00\00\00\00\00\f8\bf" ;; signalling NaN, -1.5
-    "\ef\be\00\00\00\00\f4\ff\00\00\00\00\00\00\f0\7f" ;; negative signalling NaN, inf)
+    "\ef\be\00\00\00\00\f4\ff\00\00\00\00\00\00\f0\7f") ;; negative signalling NaN, inf
 
   ;; Text is gathered from 32768 on and written a row at a time.
   (global $end (mut i32) (i32.const 32768))

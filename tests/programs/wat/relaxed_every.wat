@@ -10,7 +10,7 @@
     "\00\00\c0\7f\00\00\00\80\45\23\c1\ff\00\00\80\7f" ;; f32: NaN, -0, a payload, inf
     "\5e\d0\32\4f\01\00\a0\7f\5e\d0\32\cf\cd\cc\8c\3f" ;; f32: large numbers and signalling NaN
     "\01\00\00\00\00\00\f4\7f\00\00\00\c0\0b\5a\e6\41" ;; f64: NaN, 3e9
-    "\00\00\00\00\00\00\00\80\9a\99\99\99\99\99\b9\3f" ;; f64: -0, 0.1)
+    "\00\00\00\00\00\00\00\80\9a\99\99\99\99\99\b9\3f") ;; f64: -0, 0.1
 
   ;; Text is gathered from 32768 on and written a row at a time.
   (global $end (mut i32) (i32.const 32768))
