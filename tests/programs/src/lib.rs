@@ -122,3 +122,27 @@ fn incoming(parts: &mut [&mut [u8]]) -> Vec<Iovec> {
     let vector = |part: &mut &mut [u8]| Iovec { buf: part.as_mut_ptr(), buf_len: part.len() };
     parts.iter_mut().map(vector).collect()
 }
+
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// A deterministic host may report all times as 0; other hosts those that were set.
+#[track_caller]
+pub fn expect_times(stat: wasi::Filestat, atim_s: u64, mtim_s: u64) {
+    if (stat.atim, stat.mtim) != (0, 0) {
+        assert_eq!((stat.atim, stat.mtim), (atim_s * SECOND_NS, mtim_s * SECOND_NS));
+    }
+}
+
+/// Says how something was refused.
+#[track_caller]
+pub fn report(path: &str, operation: &str, result: Result<(), wasi::Errno>) {
+    println!("{operation} {path}: {}", errno_name(result));
+    assert!(result.is_err());
+}
+
+pub fn errno_name(result: Result<(), wasi::Errno>) -> &'static str {
+    match result {
+        Ok(()) => "ok",
+        Err(errno) => errno.name(),
+    }
+}

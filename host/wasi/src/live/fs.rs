@@ -120,9 +120,7 @@ impl Directory {
     ) -> Result<Box<dyn WasiFile>, Error> {
         match self.open_file(follow, path, OFlags::empty(), read, write, fdflags).await? {
             OpenResult::File(file) => Ok(file),
-            OpenResult::Dir(_) => {
-                Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into())
-            }
+            OpenResult::Dir(_) => Err(is_a_directory()),
         }
     }
 
@@ -152,9 +150,15 @@ fn check(path: &str, to: Use) -> Result<(), Error> {
         return Ok(());
     }
     Err(match to {
+        // A path of no system can hold this.
+        _ if path.contains('\0') => Error::invalid_argument(),
         Use::Find => Error::not_found(),
         Use::Make => Error::invalid_argument(),
     })
+}
+
+fn is_a_directory() -> Error {
+    std::io::Error::from(std::io::ErrorKind::IsADirectory).into()
 }
 
 fn forget(doomed: Option<(Inodes, u64, u64)>) {
@@ -245,7 +249,12 @@ impl WasiDir for Directory {
     async fn unlink_file(&self, path: &str) -> Result<(), Error> {
         check(path, Use::Find)?;
         let doomed = self.doomed(path).await;
-        self.inner.unlink_file(path).await?;
+        if let Err(error) = self.inner.unlink_file(path).await {
+            // Windows and macOS say that it is not allowed.
+            let stat = self.inner.get_path_filestat(path, false).await;
+            let is_dir = stat.is_ok_and(|stat| stat.filetype == FileType::Directory);
+            return Err(if is_dir { is_a_directory() } else { error });
+        }
         forget(doomed);
         Ok(())
     }

@@ -77,6 +77,16 @@ fn appending_can_be_switched_off_and_on_and_keeps_the_position() {
 }
 
 #[test]
+fn what_is_refused_gets_the_errno_of_other_systems() {
+    let root = folder();
+    let mut guest = Guest::live(config(root.path()));
+    assert_eq!(guest.on_path(Function::PathUnlinkFile, 3, "d").errno, Errno::isdir);
+    assert_eq!(guest.on_path(Function::PathRemoveDirectory, 3, "a").errno, Errno::notdir);
+    assert_eq!(guest.open(3, "a\0", 0, READ, 0).errno, Errno::inval);
+    assert_eq!(guest.rename(3, "a\0", 3, "b").errno, Errno::inval);
+}
+
+#[test]
 fn a_file_that_is_open_can_be_renamed_and_unlinked() {
     let root = folder();
     let mut guest = Guest::live(config(root.path()));

@@ -11,7 +11,7 @@ fn length(n: u64, known: &mut BTreeMap<u64, u32>) -> u32 {
     if let Some(&length) = known.get(&n) {
         return length;
     }
-    let next = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+    let next = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
     let length = 1 + length(next, known);
     known.insert(n, length);
     length

@@ -54,6 +54,8 @@ fn main() {
     assert_eq!(inside.len(), 1);
     assert_eq!(inside[0].file_name().to_str(), Some("ファイル"));
     assert!(inside[0].file_type().expect("a type").is_file());
+    // They keep the folder open.
+    drop(inside);
     fs::remove_dir_all(unicode).expect("can remove");
 
     let mut left: Vec<_> = fs::read_dir("/work")

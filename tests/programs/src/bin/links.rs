@@ -1,39 +1,17 @@
 //# dir: /work
 //# stdout: links: ok\n
-//! Hard and symbolic links: following and not following them, reading them, loops.
+//! Symbolic links: following and not following them, reading them, loops.
 
-use wrr_test_programs::{WORK, close, open, read, refused, size, write};
+use wrr_test_programs::{WORK, close, open, read, refused};
 
 const FOLLOW: wasi::Lookupflags = wasi::LOOKUPFLAGS_SYMLINK_FOLLOW;
 
 fn main() {
     // SAFETY: the crate passes pointers to live values only.
     unsafe {
-        hard();
         symbolic();
     }
     println!("links: ok");
-}
-
-unsafe fn hard() {
-    // SAFETY: as in `main`.
-    unsafe {
-        wasi::path_link(WORK, 0, "hello.txt", WORK, "sub/hard").expect("can link");
-        let (one, two) = (stat(0, "hello.txt"), stat(0, "sub/hard"));
-        assert_eq!(one.ino, two.ino);
-        assert_eq!(one.nlink, 2);
-        let fd = open("sub/hard", 0, wasi::FDFLAGS_APPEND).expect("can open");
-        write(fd, &[b"appended\n"]).expect("can write");
-        let length = size(fd);
-        assert_eq!(close(fd), Ok(()));
-        assert_eq!(stat(0, "hello.txt").size, length);
-        let again = wasi::path_link(WORK, 0, "hello.txt", WORK, "sub/hard");
-        assert_eq!(again, Err(wasi::ERRNO_EXIST));
-        let absent = wasi::path_link(WORK, 0, "absent", WORK, "other");
-        assert_eq!(absent, Err(wasi::ERRNO_NOENT));
-        wasi::path_unlink_file(WORK, "hello.txt").expect("can unlink");
-        assert_eq!(stat(0, "sub/hard").nlink, 1);
-    }
 }
 
 unsafe fn symbolic() {
