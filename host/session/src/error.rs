@@ -48,6 +48,9 @@ pub enum Error {
     /// The host could not go on.
     #[error("{0}")]
     Host(String),
+    /// The host lacks what a replay needs; the recording may be fine.
+    #[error("this host cannot replay it, another one may: {0}")]
+    Unable(String),
     /// Nobody reads the output any more.
     #[error("the output was closed")]
     OutputClosed,

@@ -6,7 +6,7 @@ use crate::{End, Error, Moment, Trace};
 use std::time::{Duration, Instant};
 use wrr_engine::{Ended, Guest, How, Program, Purpose, StackFrame, Until, Variant, holes};
 use wrr_timeline::{Machine, Position, Target, Timeline};
-use wrr_trace::{Checkpoint, EventIndex, HostState, PageId, Pause, Tick};
+use wrr_trace::{Checkpoint, Ending, EventIndex, HostState, PageId, Pause, Tick};
 use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput, Stop};
 
 /// How to get to a moment.
@@ -253,7 +253,10 @@ impl Trace<'_> {
     /// Checks the end of a replay against the recorded one.
     pub(crate) fn replayed_end(&self, guest: &mut Guest, ended: Ended) -> Result<Played, Error> {
         let Ended { how, tick, trap } = ended;
+        let as_recorded = matches!(self.reader().ending(), Some(Ending::HostFailed { .. }));
         match how {
+            // It says nothing about the recording: another host may have what this one lacks.
+            How::Ended(Ending::HostFailed { what }) if !as_recorded => Err(Error::Unable(what)),
             How::Ended(ending) => {
                 guest.host().finish(&ending, tick)?;
                 Ok(Played::Ended(End { ending, trap }))
