@@ -17,6 +17,7 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 use support::*;
 use wrr::format::TraceReader;
+use wrr_test_generator::{control, floats};
 
 /// A way to run `wrr`.
 struct Platform {
@@ -217,6 +218,12 @@ fn main() {
         let name = format!("identical_files::{}", guest.name);
         add(name, Box::new(move || recordings_are_identical_files(&guest)));
     }
+    for (kind, program) in RANDOM {
+        for seed in 0..if full() { 100 } else { 10 } {
+            let name = format!("random_programs::{kind}::{seed}");
+            add(name, Box::new(move || random_programs_are_the_same(kind, program, seed)));
+        }
+    }
     let used = USED.iter().filter(|used| full() || used.always);
     for (used, platform) in used.flat_map(|used| CHOSEN.iter().map(move |on| (used, *on))) {
         let name = format!("portable_use::{}::recorded_on_{}", used.guest, platform.name);
@@ -319,6 +326,45 @@ fn recordings_are_identical_files(guest: &Guest) {
         worlds.push(folder);
     }
     compare_files("SHA-256 of deterministic recordings", &guest.name, &traces);
+}
+
+/// Gives the text of a program for a seed.
+type RandomProgram = fn(u64) -> String;
+
+/// What random programs are about.
+const RANDOM: [(&str, RandomProgram); 2] =
+    [("control", control::command), ("floats", floats::command)];
+
+/// The recordings are the same file, and in the middle of it the state is the same.
+fn random_programs_are_the_same(kind: &str, program: RandomProgram, seed: u64) {
+    let mut folders = Vec::new();
+    let mut traces = Vec::new();
+    let mut first = None;
+    for platform in CHOSEN.iter() {
+        let folder = scratch();
+        std::fs::write(folder.path().join("random.wat"), program(seed)).unwrap();
+        let mut record = platform.command(folder.path());
+        record.args(["record", "--deterministic", "-o", "t.wrr", "random.wat"]);
+        let output = finish(&mut record, b"");
+        // Some of them trap.
+        let code = low(output.status.code());
+        assert!(matches!(code, Some(0 | 134)), "{code:?}: {}", text(&output.stderr));
+        let seen = (code, output.stdout);
+        let first = first.get_or_insert_with(|| seen.clone());
+        assert!(seen == *first, "{} shows other bytes than {}", platform.name, CHOSEN[0].name);
+        traces.push((*platform, folder.path().join("t.wrr")));
+        folders.push(folder);
+    }
+    let row = format!("{kind}, seed {seed}");
+    compare_files("SHA-256 of deterministic recordings of random programs", &row, &traces);
+    let end = TraceReader::open(&traces[0].1).unwrap().end_tick().unwrap();
+    let middle = (end.0 / 2).to_string();
+    let states = traces.iter().zip(&folders);
+    let states = states.map(|((on, _), folder)| (on.name, state(on, folder.path(), &middle, &[])));
+    let states: Vec<_> = states.collect();
+    for (name, state) in &states {
+        assert_eq!(*state, states[0].1, "{name} at {middle}");
+    }
 }
 
 /// A guest whose traces are taken from platform to platform.

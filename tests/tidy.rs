@@ -50,6 +50,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// From the lowest layer up.
 const LAYERS: &[&[&str]] = &[
+    &["wrr-test-generator"],
     &["wrr-trace", "wrr-pages", "wrr-transform"],
     &["wrr-wasi", "wrr-timeline"],
     &["wrr-engine"],

@@ -6,7 +6,6 @@
 mod control;
 mod exceptions;
 mod generated;
-mod generator;
 mod hearts;
 mod nans;
 mod offsets;

@@ -1,11 +1,11 @@
 //! Where code comes from: backtraces of transformed code are those of the original.
 
-use super::generator;
 use super::run::{Run, load};
 use crate::{Reached, Until};
 use std::fmt::Write as _;
 use wasmparser::{Parser, Payload};
 use wasmtime::{Linker, Store, Val, WasmBacktrace};
+use wrr_test_generator::control;
 use wrr_trace::Tick;
 use wrr_transform::{OrigPc, Piece, Variant};
 
@@ -169,7 +169,7 @@ fn instructions(bytes: &[u8]) -> Vec<Vec<u32>> {
 fn offsets_there_and_back_are_the_identity() {
     let (mut found, mut all, mut in_pieces) = (0, 0, 0);
     for seed in 1000..1015 {
-        let (text, _) = generator::module(seed);
+        let text = control::module(seed);
         let program = load(text.as_bytes(), 1 << 20).unwrap();
         let bytes = crate::module_bytes(text.clone().into_bytes()).unwrap();
         let original = program.original().unwrap();

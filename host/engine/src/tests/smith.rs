@@ -2,12 +2,12 @@
 //! stopped and restored everywhere.
 
 use super::canonical;
-use super::generator::Random;
 use super::run::{Checked, check, load, starts};
 use super::seeds;
 use crate::admit::{check_features, features};
 use crate::program::config;
 use wasmtime::{Engine, Extern, ExternType, Linker, Store, ThrownException, Trap, Val, ValType};
+use wrr_test_generator::Random;
 use wrr_transform::Variant;
 
 const STACK_BYTES: usize = 16 << 20;

@@ -2,35 +2,8 @@
 //!
 //! wasm-smith's modules are valid but do little; these run to their end and mostly through what they hold.
 
+use crate::Random;
 use std::fmt::Write as _;
-
-/// A small generator of random numbers (splitmix64), the same everywhere.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ty {
@@ -94,8 +67,34 @@ struct Generator {
     budget: usize,
 }
 
-/// The text of a module that exports `f0`, `f1`, ... and takes i32 and i64 there.
-pub fn module(seed: u64) -> (String, Vec<String>) {
+/// The functions that a module exports, each from `i32` to `i32`. The second one runs the first with new fuel on what is there.
+pub const EXPORTS: [&str; 2] = ["f0", "again"];
+
+/// A module with [`EXPORTS`].
+#[must_use]
+pub fn module(seed: u64) -> String {
+    program(seed, "", "")
+}
+
+/// A command that calls [`EXPORTS`] and writes the results, the globals and the beginning of its memory.
+#[must_use]
+pub fn command(seed: u64) -> String {
+    program(seed, crate::FD_WRITE, START)
+}
+
+/// What is shown comes from the first page's beginning and its end, which the generated code leaves alone.
+const START: &str = r#"(func (export "_start")
+    (i32.store (i32.const 65000) (call $f0 (i32.const 3)))
+    (i32.store (i32.const 65004) (call $again (i32.const 4)))
+    (i32.store (i32.const 65008) (global.get $i32))
+    (i64.store (i32.const 65016) (global.get $i64))
+    (f64.store (i32.const 65024) (global.get $f64))
+    (i32.store (i32.const 65104) (i32.const 4096))
+    (i32.store (i32.const 65108) (i32.const 65000))
+    (i32.store (i32.const 65112) (i32.const 32))
+    (drop (call $fd_write (i32.const 1) (i32.const 65100) (i32.const 2) (i32.const 65200))))"#;
+
+fn program(seed: u64, import: &str, start: &str) -> String {
     let mut random = Random::new(seed);
     let count = 2 + random.below(5);
     let mut functions = Vec::new();
@@ -123,16 +122,16 @@ pub fn module(seed: u64) -> (String, Vec<String>) {
         results: Vec::new(),
         budget: 0,
     };
-    let text = generator.module(fuel);
-    (text, vec!["f0".to_owned(), "again".to_owned()])
+    generator.module(fuel, import, start)
 }
 
 impl Generator {
-    fn module(&mut self, fuel: usize) -> String {
+    fn module(&mut self, fuel: usize, import: &str, start: &str) -> String {
         let strict: Vec<usize> = self.strict();
         let mut text = String::from("(module (type $t (func (param i32) (result i32)))\n");
         text += "(import \"wasi_snapshot_preview1\" \"sched_yield\" (func $yield (result i32)))\n";
         text += "(import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32)))\n";
+        text += import;
         for (index, types) in TAGS.iter().enumerate() {
             let _ = writeln!(text, "(tag $e{index} {})", list("param", types));
         }
@@ -156,8 +155,9 @@ impl Generator {
         // A second run, with new fuel, on what the first one left.
         let _ = writeln!(
             text,
-            "(func (export \"again\") (param i32) (result i32) (global.set $fuel (i32.const {fuel}))
-               (i32.add (i32.const 1) (call $f0 (local.get 0)))))"
+            "(func $again (export \"again\") (param i32) (result i32) (global.set $fuel (i32.const {fuel}))
+               (i32.add (i32.const 1) (call $f0 (local.get 0))))
+             {start})"
         );
         text
     }
