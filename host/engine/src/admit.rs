@@ -62,14 +62,6 @@ fn list(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// Whether modules are interpreted on this host (Pulley), because Cranelift cannot compile for it.
-pub(crate) const INTERPRETED: bool = !cfg!(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "riscv64",
-    target_arch = "s390x"
-));
-
 /// The features that wrr runs: everything deterministic that wasmtime has for core modules.
 pub(crate) fn features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
@@ -82,7 +74,7 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::BULK_MEMORY_OPT
         | WasmFeatures::SIMD
         | WasmFeatures::RELAXED_SIMD
-        | if INTERPRETED { WasmFeatures::empty() } else { WasmFeatures::THREADS }
+        | WasmFeatures::THREADS
         | WasmFeatures::TAIL_CALL
         | WasmFeatures::FLOATS
         | WasmFeatures::MULTI_MEMORY
@@ -109,11 +101,6 @@ const REFUSED: &[(WasmFeatures, &str, &str)] = &[
         WasmFeatures::STACK_SWITCHING,
         "stack switching",
         "; rebuild it without the stack switching proposal",
-    ),
-    (
-        WasmFeatures::THREADS,
-        "atomic instructions (there are none on this host, where modules are interpreted)",
-        "; run it on a 64-bit host",
     ),
     (
         WasmFeatures::SHARED_EVERYTHING_THREADS,

@@ -18,9 +18,9 @@ use crate::limiter::Limiter;
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
-use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Val};
+use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Trap, Val};
 use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick};
-use wrr_transform::{HOST_FUNCTIONS, Variant};
+use wrr_transform::{HOST_FUNCTIONS, HostTrap, Variant};
 use wrr_wasi::Host;
 
 /// Native stack for the host's side of a call, on top of the guest's.
@@ -184,11 +184,11 @@ impl Guest {
         let mut linker = Linker::new(&program.engine);
         define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
         let poll = Func::wrap(&mut store, poll);
-        let overflow = Func::wrap(&mut store, overflow);
+        let host = [poll, Func::wrap(&mut store, trap)];
         let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
         let own = compiled.module.imports().len().saturating_sub(HOST_FUNCTIONS.len());
         let added = compiled.module.imports().skip(own);
-        for (import, function) in added.zip([poll, overflow]) {
+        for (import, function) in added.zip(host) {
             linker
                 .define(&mut store, import.module(), import.name(), function)
                 .map_err(engine_error)?;
@@ -202,7 +202,7 @@ impl Guest {
             variant,
             main,
             parts,
-            pieces: Pieces::new(poll),
+            pieces: Pieces::new(host),
             store,
             entry: entry.clone(),
             args,
@@ -504,9 +504,15 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The guest's stack has no room for another frame.
-fn overflow() -> wasmtime::Result<()> {
-    Err(wasmtime::Trap::StackOverflow.into())
+/// The guest traps in a way that it has no instruction for.
+pub(crate) fn trap(why: i32) -> wasmtime::Result<()> {
+    Err(match HostTrap::of_code(why) {
+        Some(HostTrap::StackExhausted) => Trap::StackOverflow,
+        Some(HostTrap::Misaligned) => Trap::HeapMisaligned,
+        Some(HostTrap::WaitOnUnsharedMemory) => Trap::AtomicWaitNonSharedMemory,
+        None => Trap::UnreachableCodeReached,
+    }
+    .into())
 }
 
 /// Serves a host call of the guest.

@@ -8,11 +8,12 @@ use crate::guest::{Guest, State, export, serve_pending};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use wasmtime::{Caller, Extern, Func, Instance, Ref, Table};
-use wrr_transform::{LOOP, MAIN, Piece, RUN};
+use wrr_transform::{HOST_FUNCTIONS, LOOP, MAIN, Piece, RUN};
 
 /// The continuations of a guest.
 pub(crate) struct Pieces {
-    poll: Func,
+    /// What [`HOST_FUNCTIONS`] names.
+    host: [Func; HOST_FUNCTIONS.len()],
     known: HashMap<Piece, Func>,
     slots: HashMap<Slot, u32>,
     /// To tell which piece code on the native stack belongs to.
@@ -29,8 +30,8 @@ pub(crate) enum Slot {
 }
 
 impl Pieces {
-    pub fn new(poll: Func) -> Pieces {
-        Pieces { poll, known: HashMap::new(), slots: HashMap::new(), modules: Vec::new() }
+    pub fn new(host: [Func; HOST_FUNCTIONS.len()]) -> Pieces {
+        Pieces { host, known: HashMap::new(), slots: HashMap::new(), modules: Vec::new() }
     }
 
     /// The piece that a module on the native stack is.
@@ -93,7 +94,10 @@ impl Guest {
                 LOOP => loop_named(import.name())
                     .and_then(|piece| self.pieces.known.get(&piece))
                     .map(|&function| Extern::Func(function)),
-                _ => Some(Extern::Func(self.pieces.poll)),
+                _ => HOST_FUNCTIONS
+                    .iter()
+                    .position(|(_, name)| import.name().ends_with(name))
+                    .map(|index| Extern::Func(self.pieces.host[index])),
             };
             imports.push(found.ok_or_else(|| {
                 Refusal::Engine(format!(

@@ -1,6 +1,6 @@
 //! A module that is ready to run.
 
-use crate::admit::{INTERPRETED, Refusal, check_features, check_imports, features};
+use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
 use crate::ending::BACKTRACE_FRAMES_MAX;
 use crate::images::{Mappings, RESERVED_BYTES};
@@ -347,7 +347,8 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
         .wasm_tail_call(true)
         .wasm_multi_memory(true)
         .wasm_memory64(true)
-        .wasm_threads(!INTERPRETED)
+        // The transform leaves none of their instructions.
+        .wasm_threads(false)
         .wasm_extended_const(true)
         .wasm_function_references(true)
         .wasm_exceptions(true)

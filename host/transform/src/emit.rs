@@ -7,9 +7,11 @@
 //!
 //! Invariant: whatever the form, a site saves the same values in the same order, and arrivals count the same ticks.
 
+mod atomics;
 mod checks;
 mod continuation;
 
+use self::atomics::atomic;
 use crate::module::Module;
 use crate::plan::{Block, BlockKind, Plan, Site};
 use crate::{SiteKind, TransformError};
@@ -46,8 +48,8 @@ pub(crate) trait Links {
     fn helper(&mut self, helper: Helper) -> u32;
     /// The host function that is called at a stop.
     fn poll(&mut self) -> u32;
-    /// The host function that is called when the stack is exhausted.
-    fn overflow(&mut self) -> u32;
+    /// The host function that traps.
+    fn trap(&mut self) -> u32;
     /// The loop entry of this block of the function.
     fn loop_entry(&mut self, block: u32) -> u32;
     /// A block type that takes nothing and gives these.
@@ -468,12 +470,13 @@ impl<'a, L: Links> Emitter<'a, L> {
             | Operator::BrIf { .. }
             | Operator::BrTable { .. }
             | Operator::BrOnNull { .. }
-            | Operator::BrOnNonNull { .. } => false,
+            | Operator::BrOnNonNull { .. }
+            | Operator::AtomicFence => false,
             Operator::MemoryInit { .. } | Operator::TableInit { .. } => self.links.is_main(),
             Operator::LocalGet { .. } | Operator::LocalSet { .. } | Operator::LocalTee { .. } => {
                 self.local_of.is_none()
             }
-            _ => true,
+            _ => atomic(op).is_none(),
         }
     }
 
@@ -495,6 +498,10 @@ impl<'a, L: Links> Emitter<'a, L> {
         after: usize,
         site: Option<&Site>,
     ) -> Result<(), TransformError> {
+        if let Some(atomic) = atomic(op) {
+            self.atomic(atomic);
+            return Ok(());
+        }
         let raw = &self.module.bytes[at as usize..after];
         match *op {
             Operator::Call { function_index } => {
@@ -537,6 +544,8 @@ impl<'a, L: Links> Emitter<'a, L> {
             Operator::TableInit { elem_index, table } => {
                 self.help(Helper::InitTable { segment: elem_index, table });
             }
+            // There is nobody to fence off.
+            Operator::AtomicFence => {}
             Operator::LocalGet { local_index } => self.get(local_index),
             Operator::LocalSet { local_index } => self.set(local_index),
             Operator::LocalTee { local_index } => {

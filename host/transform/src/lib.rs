@@ -21,10 +21,36 @@ pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use whole::{HOST_FUNCTIONS, OVERFLOW, POLL};
+pub use whole::{HOST_FUNCTIONS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
+
+/// Why transformed code asks the host to trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostTrap {
+    /// The counted stack has no room for another frame.
+    StackExhausted,
+    /// An atomic instruction's address is not aligned.
+    Misaligned,
+    /// A wait on a memory that is not shared, which could never end.
+    WaitOnUnsharedMemory,
+}
+
+impl HostTrap {
+    const ALL: [HostTrap; 3] =
+        [HostTrap::StackExhausted, HostTrap::Misaligned, HostTrap::WaitOnUnsharedMemory];
+
+    pub(crate) fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The reason that a guest gave.
+    #[must_use]
+    pub fn of_code(code: i32) -> Option<HostTrap> {
+        HostTrap::ALL.into_iter().find(|why| why.code() == code)
+    }
+}
 
 /// Why a module cannot be transformed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

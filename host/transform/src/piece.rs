@@ -11,7 +11,8 @@ use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
 use crate::whole::{
-    POLL, helper_name, helper_signature, hints_section, joined, locals_declaration,
+    POLL, TRAP, helper_name, helper_signature, hints_section, joined, locals_declaration,
+    trap_signature,
 };
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
@@ -69,6 +70,7 @@ enum Import {
     Original(u32),
     Helper(Helper),
     Poll,
+    Trap,
     Loop(u32),
 }
 
@@ -90,6 +92,7 @@ impl PieceLinks<'_> {
             Import::Original(function) => self.module.functions[function as usize],
             Import::Helper(helper) => self.add_type(helper_signature(self.module, helper)),
             Import::Poll => self.add_type(Signature::default()),
+            Import::Trap => self.add_type(trap_signature()),
             Import::Loop(block) => {
                 let signature = loop_signature(self.plan, block);
                 self.add_type(signature)
@@ -122,8 +125,8 @@ impl Links for PieceLinks<'_> {
     fn poll(&mut self) -> u32 {
         self.import(Import::Poll)
     }
-    fn overflow(&mut self) -> u32 {
-        unreachable!("a continuation's frame has its room already")
+    fn trap(&mut self) -> u32 {
+        self.import(Import::Trap)
     }
     fn loop_entry(&mut self, block: u32) -> u32 {
         self.import(Import::Loop(block))
@@ -181,6 +184,7 @@ impl Module {
                 Import::Original(function) => (MAIN, format!("{}f{function}", self.prefix)),
                 Import::Helper(helper) => (MAIN, format!("{}{}", self.prefix, helper_name(helper))),
                 Import::Poll => (POLL.0, self.host_function(POLL)),
+                Import::Trap => (TRAP.0, self.host_function(TRAP)),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;
                     (LOOP, format!("{}.{header}", plan.function))

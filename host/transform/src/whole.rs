@@ -32,11 +32,11 @@ use wasmparser::BinaryReader;
 /// The import module and name of the host function that is called at a stop.
 pub const POLL: (&str, &str) = ("wrr", "poll");
 
-/// The import module and name of the host function that is called when the stack is exhausted.
-pub const OVERFLOW: (&str, &str) = ("wrr", "overflow");
+/// The import module and name of the host function that traps, for a reason that it is given: see [`HostTrap`].
+pub const TRAP: (&str, &str) = ("wrr", "trap");
 
 /// The imports that are added behind the original's, in their order.
-pub const HOST_FUNCTIONS: [(&str, &str); 2] = [POLL, OVERFLOW];
+pub const HOST_FUNCTIONS: [(&str, &str); 2] = [POLL, TRAP];
 
 const ADDED_IMPORTS: u32 = HOST_FUNCTIONS.len() as u32;
 
@@ -88,7 +88,7 @@ impl Links for MainLinks<'_> {
     fn poll(&mut self) -> u32 {
         self.poll
     }
-    fn overflow(&mut self) -> u32 {
+    fn trap(&mut self) -> u32 {
         self.poll + 1
     }
     fn loop_entry(&mut self, _block: u32) -> u32 {
@@ -107,6 +107,11 @@ impl Links for MainLinks<'_> {
     fn is_main(&self) -> bool {
         true
     }
+}
+
+/// The signature of [`TRAP`].
+pub(crate) fn trap_signature() -> Signature {
+    Signature { params: vec![ValType::I32], results: Vec::new() }
 }
 
 /// The name of a helper, behind the module's prefix.
@@ -213,6 +218,7 @@ impl Module {
             type_count - 1
         };
         let poll_type = add_type(&Signature::default());
+        let trap_type = add_type(&trap_signature());
         let helper_types: Vec<u32> =
             helpers.keys().map(|&h| add_type(&helper_signature(self, h))).collect();
         let mut helper_bodies = Vec::new();
@@ -226,8 +232,8 @@ impl Module {
             data: &joined(self.section(&self.sections.types), types.len(), &types, 1),
         });
         let mut imports = ImportSection::new();
-        for host in HOST_FUNCTIONS {
-            let ty = wasm_encoder::EntityType::Function(poll_type);
+        for (host, ty) in HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type]) {
+            let ty = wasm_encoder::EntityType::Function(ty);
             imports.import(host.0, &self.host_function(host), ty);
         }
         out.section(&RawSection {

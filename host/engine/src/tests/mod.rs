@@ -3,6 +3,7 @@
 //! What all of them rest on is in `run`: a sequence of calls of a guest's exports, which can be stopped, saved, restored
 //! and finished; and `check`, which holds the properties of stopping against a program.
 
+mod atomics;
 mod control;
 mod exceptions;
 mod generated;
@@ -27,9 +28,9 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..if full { usual * 50 } else { usual }
 }
 
-/// What untransformed modules run under: an engine that makes the result of each instruction canonical.
+/// What untransformed modules run under: an engine that makes the result of each instruction canonical, and has atomic ones.
 fn canonical(stack_bytes: usize) -> wasmtime::Config {
     let mut config = crate::program::config(stack_bytes);
-    config.cranelift_nan_canonicalization(true);
+    config.cranelift_nan_canonicalization(true).wasm_threads(true);
     config
 }

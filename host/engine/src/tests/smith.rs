@@ -8,7 +8,7 @@ use crate::admit::{check_features, features};
 use crate::program::config;
 use wasmtime::{Engine, Extern, ExternType, Linker, Store, ThrownException, Trap, Val, ValType};
 use wrr_test_generator::Random;
-use wrr_transform::Variant;
+use wrr_transform::{POLL, TRAP, Variant};
 
 const STACK_BYTES: usize = 16 << 20;
 const FUEL: u32 = 3000;
@@ -51,7 +51,7 @@ fn generate(seed: u64, preview1: bool) -> Option<(Vec<u8>, bool)> {
         relaxed_simd_enabled: !everywhere,
         exceptions_enabled: !everywhere,
         gc_enabled: !everywhere && random.below(8) == 0,
-        threads_enabled: false,
+        threads_enabled: !everywhere && random.below(4) == 0,
         compact_imports_enabled: false,
         custom_page_sizes_enabled: false,
         wide_arithmetic_enabled: false,
@@ -101,7 +101,7 @@ pub(super) fn calls(
 /// What was observed: results and traps, then globals, memories and sizes of tables.
 #[derive(Debug, PartialEq)]
 pub(super) struct Observed {
-    calls: Vec<String>,
+    pub calls: Vec<String>,
     globals: Vec<String>,
     memories: Vec<Vec<u8>>,
     tables: Vec<u64>,
@@ -150,8 +150,12 @@ pub(super) fn in_wasmtime(
     let mut linker: Linker<State> = Linker::new(engine);
     linker.func_wrap("env", "number", next_number).unwrap();
     linker.func_wrap("wasi_snapshot_preview1", "sched_yield", || 0i32).unwrap();
-    for import in module.imports().filter(|import| import.module() == wrr_transform::POLL.0) {
-        linker.func_wrap(import.module(), import.name(), || {}).unwrap();
+    for import in module.imports().filter(|import| import.module() == POLL.0) {
+        let (module, name) = (import.module(), import.name());
+        match name.ends_with(TRAP.1) {
+            true => linker.func_wrap(module, name, crate::guest::trap).unwrap(),
+            false => linker.func_wrap(module, name, || {}).unwrap(),
+        };
     }
     let mut store = Store::new(engine, 0);
     let mut observed = Observed {
@@ -340,11 +344,12 @@ fn transformed_modules_do_what_the_originals_do_in_two_engines() {
 
 #[test]
 fn random_modules_can_be_stopped_and_restored_everywhere() {
+    let original = Engine::new(&canonical(STACK_BYTES)).unwrap();
     let mut checked = Checked::default();
     for seed in seeds(50) {
         let Some((bytes, _)) = generate(seed, true) else { continue };
         let Ok(program) = load(&bytes, STACK_BYTES as u64) else { continue };
-        let plain = wasmtime::Module::from_binary(&program.engine, &bytes).unwrap();
+        let plain = wasmtime::Module::from_binary(&original, &bytes).unwrap();
         let calls = calls(seed, plain.exports().map(|e| (e.name().to_owned(), e.ty())));
         if !calls.is_empty() && starts(&program) {
             println!("seed {seed}");

@@ -8,6 +8,7 @@
 use super::{
     Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, STACK_BYTES_MIN, bytes_of, nullable,
 };
+use crate::HostTrap;
 use crate::nan::Shape;
 use crate::plan::{Site, Spill};
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
@@ -52,10 +53,16 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::I32Const(0));
         self.put(&Instruction::I32LtS);
         self.unlikely_if();
-        let overflow = self.links.overflow();
-        self.put(&Instruction::Call(overflow));
-        self.put(&Instruction::Unreachable);
+        self.trap(HostTrap::StackExhausted);
         self.put(&Instruction::End);
+    }
+
+    /// Ends the guest.
+    pub(super) fn trap(&mut self, why: HostTrap) {
+        self.put(&Instruction::I32Const(why.code()));
+        let trap = self.links.trap();
+        self.put(&Instruction::Call(trap));
+        self.put(&Instruction::Unreachable);
     }
 
     /// Before a call: what is left for the callee.
