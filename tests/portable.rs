@@ -181,13 +181,14 @@ fn print_tables() {
         tables.entry(table).or_default().entry(row).or_default().insert(column, cell);
     }
     for (table, rows) in tables {
-        let mut out = format!("\n{table}\n{:<28}", "");
+        let width = rows.keys().map(|row| row.chars().count()).max().unwrap_or(0) + 2;
+        let mut out = format!("\n{table}\n{:<width$}", "");
         for platform in CHOSEN.iter() {
             write!(out, "{:<10}", platform.name).unwrap();
         }
         let mut equal = 0;
         for (row, cells) in &rows {
-            write!(out, "\n{row:<28}").unwrap();
+            write!(out, "\n{row:<width$}").unwrap();
             for platform in CHOSEN.iter() {
                 let cell = cells.get(platform.name).copied().unwrap_or("-");
                 write!(out, "{cell:<10}").unwrap();
