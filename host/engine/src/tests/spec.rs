@@ -107,8 +107,7 @@ impl Script {
         }
         if own > 0 {
             imports.push(Func::wrap(&mut self.store, || {}).into());
-            let overflow = || Err::<(), _>(wasmtime::Error::from(wasmtime::Trap::StackOverflow));
-            imports.push(Func::wrap(&mut self.store, overflow).into());
+            imports.push(Func::wrap(&mut self.store, crate::guest::trap).into());
         }
         let instance = Instance::new(&mut self.store, &module, &imports)?;
         if let Some(start) = start {
