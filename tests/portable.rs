@@ -150,7 +150,7 @@ fn left_out(guest: &Guest, platform: &Platform) -> Option<&'static str> {
 }
 
 static CHOSEN: LazyLock<Vec<&'static Platform>> = LazyLock::new(|| {
-    let names = std::env::var("WRR_PLATFORMS").unwrap_or_else(|_| HERE.name.to_owned());
+    let names = std::env::var("WRR_PLATFORMS").unwrap_or_default();
     let mut chosen: Vec<&Platform> = Vec::new();
     for name in names.split_whitespace() {
         let platform = PLATFORMS.iter().find(|platform| platform.name == name);
@@ -159,6 +159,8 @@ static CHOSEN: LazyLock<Vec<&'static Platform>> = LazyLock::new(|| {
         assert!(wrr.exists(), "{} is missing; scripts/portable.sh builds it", wrr.display());
         chosen.push(platform);
     }
+    // One platform would agree with itself.
+    assert!(chosen.len() > 1, "WRR_PLATFORMS: name at least two; `make portable` does");
     chosen
 });
 
@@ -223,6 +225,9 @@ fn main() {
     }
     let used = USED.iter().filter(|used| full() || used.always);
     for (used, platform) in used.flat_map(|used| CHOSEN.iter().map(move |on| (used, *on))) {
+        if left_out(&guest(used.guest), platform).is_some() {
+            continue;
+        }
         let name = format!("portable_use::{}::recorded_on_{}", used.guest, platform.name);
         add(name, Box::new(move || a_trace_is_of_use_everywhere(used, platform)));
     }
@@ -419,6 +424,10 @@ fn a_trace_is_of_use_everywhere(used: &Used, on: &Platform) {
     let rest = HERE.says(folder, &["replay", "t.wrr", "--from", middle], guest.expected_code());
 
     for platform in CHOSEN.iter().filter(|platform| platform.name != on.name) {
+        if let Some(why) = left_out(&guest, platform) {
+            println!("{} is not taken to {}: {why}", guest.name, platform.name);
+            continue;
+        }
         let elsewhere = scratch();
         let folder = elsewhere.path();
         // As the program left it: a resumed one finds its files there.
