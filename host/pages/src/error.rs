@@ -176,4 +176,10 @@ pub enum PageError {
     /// The store has no page number left.
     #[error("the page store is full: it holds 2^32 - 1 distinct pages")]
     StoreFull,
+    /// The system has no room for a copy of a memory, or refuses to show it.
+    #[error("a copy of the memory cannot be kept: {what}")]
+    Image {
+        /// What the system says.
+        what: String,
+    },
 }

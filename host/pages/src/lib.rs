@@ -2,6 +2,7 @@
 //!
 //! - [`Mapping`] is the address range that a linear memory lives in: reserved once, grown in place.
 //! - [`DirtyTracker`] tells which pages were written since it was asked last; [`choose`] picks one.
+//! - [`Image`] is what a memory held at a moment; many memories can show it, and share its pages.
 //! - [`PageStore`] gives equal pages the same number; [`PageMap`] says which page of a memory holds which.
 //!
 //! Knows no wasm engine and nothing of the trace format: it hands out bytes and numbers, and takes
@@ -33,6 +34,7 @@
 
 mod dirty;
 mod error;
+mod image;
 mod map;
 mod mapping;
 mod region;
@@ -41,6 +43,7 @@ mod tracker;
 
 pub use dirty::Dirty;
 pub use error::{PageError, TrackerError};
+pub use image::Image;
 pub use map::{PageMap, Run};
 pub use mapping::Mapping;
 pub use region::Region;

@@ -12,7 +12,7 @@ use std::fmt;
 /// The bytes of a page.
 pub type Page = [u8; PAGE_BYTES];
 
-static ZERO_PAGE: Page = [0; PAGE_BYTES];
+pub(crate) static ZERO_PAGE: Page = [0; PAGE_BYTES];
 
 /// Number of a distinct page; 0 is the page of zeros, which costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -90,6 +90,17 @@ pub trait DirtyTracker: Send {
     /// Says what the system refused.
     fn peek(&mut self) -> Result<Dirty, TrackerError>;
 
+    /// The host has written into `pages`, and the memory is now what is to be compared with: everything is clean.
+    ///
+    /// `pages` hold all that [`peek`](Self::peek) has just reported, and all that the host has written since.
+    ///
+    /// # Errors
+    /// Says what the system refused.
+    fn settle(&mut self, pages: &Dirty) -> Result<(), TrackerError> {
+        let _ = pages;
+        self.take().map(drop)
+    }
+
     /// The host is about to write, or to [`clear`](Region::clear), a range of bytes. May count its
     /// pages as written at once.
     ///

@@ -100,6 +100,20 @@ impl DirtyTracker for Compare {
         Ok(self.watched()?.differences(false))
     }
 
+    fn settle(&mut self, pages: &Dirty) -> Result<(), TrackerError> {
+        let watched = self.watched()?;
+        for range in pages.ranges() {
+            let bytes = range.start as usize * PAGE_BYTES..range.end as usize * PAGE_BYTES;
+            watched.region.pages_of(&bytes)?;
+            // SAFETY: the range was just checked to be in the region; see `differences` for the rest.
+            let memory = unsafe {
+                std::slice::from_raw_parts(watched.region.base().add(bytes.start), bytes.len())
+            };
+            watched.image.bytes_mut()[bytes].copy_from_slice(memory);
+        }
+        Ok(())
+    }
+
     fn before_host_write(&mut self, bytes: Range<usize>) -> Result<(), TrackerError> {
         self.watched()?.region.pages_of(&bytes).map(drop)
     }

@@ -100,7 +100,7 @@ pub(super) struct Userfaultfd {
 struct Watched {
     region: Region,
     /// Closing it takes registration and protection away.
-    _uffd: OwnedFd,
+    uffd: OwnedFd,
     pagemap: File,
     /// What `take` must report besides what the kernel says.
     kept: Dirty,
@@ -159,18 +159,11 @@ impl Watched {
             // a write: with WP_ASYNC the kernel serves the faults itself.
             unsafe { ioctl(&uffd, uapi::UFFDIO_REGISTER, &mut register, "UFFDIO_REGISTER")? };
         }
+        let watched = Self { region, uffd, pagemap, kept: Dirty::new() };
         if region.len_bytes() > 0 {
-            let mut protect = uapi::UffdioWriteprotect {
-                range: uapi::UffdioRange { start, len: region.host_len_bytes() as u64 },
-                mode: uapi::UFFDIO_WRITEPROTECT_MODE_WP,
-            };
-            // SAFETY: structure and request match, the range was just registered, and the protection
-            // is one that the kernel lifts by itself.
-            unsafe {
-                ioctl(&uffd, uapi::UFFDIO_WRITEPROTECT, &mut protect, "UFFDIO_WRITEPROTECT")?
-            };
+            watched.protect()?;
         }
-        Ok(Self { region, _uffd: uffd, pagemap, kept: Dirty::new() })
+        Ok(watched)
     }
 
     /// The page that starts at an address, or the next one; none behind those that are accessible: pages of the host may be
@@ -178,6 +171,21 @@ impl Watched {
     fn page(&self, address: u64) -> u32 {
         let bytes = address.saturating_sub(self.region.base() as u64);
         (bytes.div_ceil(PAGE_BYTES as u64) as u32).min(self.region.pages())
+    }
+
+    /// Protects everything that is accessible, without looking at what was written.
+    fn protect(&self) -> Result<(), TrackerError> {
+        let start = self.region.base() as u64;
+        let mut protect = uapi::UffdioWriteprotect {
+            range: uapi::UffdioRange { start, len: self.region.host_len_bytes() as u64 },
+            mode: uapi::UFFDIO_WRITEPROTECT_MODE_WP,
+        };
+        // SAFETY: structure and request match, the range is registered, and the protection is one that the kernel
+        // lifts by itself.
+        let protected = unsafe {
+            ioctl(&self.uffd, uapi::UFFDIO_WRITEPROTECT, &mut protect, "UFFDIO_WRITEPROTECT")
+        };
+        protected.map(drop)
     }
 
     /// Adds what was written to `dirty`, also before an error.
