@@ -10,6 +10,11 @@ pub const PREVIEW1: &str = "wasi_snapshot_preview1";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// The guest has come to its end.
+    #[error(
+        "the program has ended: it has no state to go on from; go back to one of its checkpoints"
+    )]
+    Ended,
     /// Neither a binary module nor text.
     #[error("not a WebAssembly module: it starts with {found}; give a .wasm file, or .wat text")]
     NotAModule {

@@ -14,6 +14,7 @@ use crate::admit::Refusal;
 use crate::ending::{Ended, How, ended_by};
 use crate::entry::Entry;
 use crate::images::Images;
+use crate::kept::Held;
 use crate::limiter::Limiter;
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
@@ -99,6 +100,8 @@ pub(crate) struct Parts {
 pub struct Guest {
     /// Dropped before the store, because trackers look after its memories.
     pub(crate) images: Option<Images>,
+    /// As `images`, for states that are kept in memory.
+    pub(crate) held: Held,
     pub(crate) program: Program,
     pub(crate) variant: Variant,
     pub(crate) store: Store<State>,
@@ -119,6 +122,10 @@ pub struct Guest {
     pub(crate) results: Vec<Val>,
     /// The tables, if no instruction of the module changes one.
     pub(crate) constant_tables: Option<Vec<wrr_trace::TableState>>,
+    /// See `handles`.
+    pub(crate) handles: Option<std::sync::Arc<crate::snapshot::Handles>>,
+    /// It has come to its end, and has no state to go on from.
+    pub(crate) has_ended: bool,
     /// See `function_indices`.
     pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
 }
@@ -198,6 +205,9 @@ impl Guest {
         store.data_mut().parts = Some(parts);
         let mut guest = Guest {
             images: None,
+            held: Held::default(),
+            handles: None,
+            has_ended: false,
             program: program.clone(),
             variant,
             main,
@@ -299,6 +309,7 @@ impl Guest {
                 }
                 Err(error) => {
                     self.pause = Pause::Tick;
+                    self.has_ended = true;
                     return Ok(Reached::Ended(self.ended(error)?));
                 }
             };
@@ -322,6 +333,7 @@ impl Guest {
                         }
                     };
                     let tick = self.tick();
+                    self.has_ended = true;
                     return Ok(Reached::Ended(Ended { how: How::Ended(ending), tick, trap: None }));
                 }
             }
@@ -389,6 +401,7 @@ impl Guest {
     pub(crate) fn call_next(&mut self, name: &str, args: Vec<Val>) {
         self.entry = Entry::Export { name: name.to_owned(), args: Vec::new() };
         (self.args, self.phase, self.frames) = (args, Phase::Main, None);
+        self.has_ended = false;
     }
 
     /// Goes on from the frames of a stop and stops in the very same place. `false` if nothing had begun.

@@ -7,7 +7,9 @@ use crate::guest::State;
 use std::ops::Range;
 use std::ptr::NonNull;
 use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
-use wrr_pages::{DirtyTracker, Mapping, PageMap, PageStore, Region, TrackerKind, choose};
+use wrr_pages::{
+    COMPARE_BYTES_MAX, DirtyTracker, Mapping, PageMap, PageStore, Region, TrackerKind, choose,
+};
 use wrr_trace::{MemoryState, PageId, PageRun};
 
 /// The address space that is reserved for a memory, in which it grows. A 32-bit host has room for few gigabytes in all,
@@ -100,11 +102,9 @@ impl Images {
                 map.update(&dirty, bytes, &mut self.store).map_err(|e| failed(&e))?;
                 continue;
             }
-            let mut tracker = choose(bytes.len(), self.forced).map_err(|e| failed(&e))?;
-            let base = NonNull::new(memory.data_ptr(store))
-                .ok_or_else(|| Refusal::Engine("a memory has no place".to_owned()))?;
-            let region =
-                Region::new(base, bytes.len(), capacity(store, memory)).map_err(|e| failed(&e))?;
+            let mut tracker =
+                choose(bytes.len(), COMPARE_BYTES_MAX, self.forced).map_err(|e| failed(&e))?;
+            let region = region_of(store, memory)?;
             // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
             // store; the guest owns both, and drops its images before its store.
             unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
@@ -113,6 +113,14 @@ impl Images {
         }
         Ok(self.memories.iter().map(|(map, _)| memory_state(map)).collect())
     }
+}
+
+/// Where a memory lies.
+pub(crate) fn region_of(store: &Store<State>, memory: &Memory) -> Result<Region, Refusal> {
+    let base = NonNull::new(memory.data_ptr(store))
+        .ok_or_else(|| Refusal::Engine("a memory has no place".to_owned()))?;
+    Region::new(base, memory.data_size(store), capacity(store, memory))
+        .map_err(|e| Refusal::Engine(e.to_string()))
 }
 
 /// How far a memory can grow in place.

@@ -4,6 +4,7 @@ use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
 use crate::ending::BACKTRACE_FRAMES_MAX;
 use crate::images::{Mappings, RESERVED_BYTES};
+use crate::snapshot::{DROPPED_DATA, DROPPED_ELEMENTS};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -46,6 +47,7 @@ pub(crate) struct Compiled {
     pub start: Option<u32>,
     capturable: Vec<u8>,
     parsed_capturable: OnceLock<Capturable>,
+    segments: OnceLock<[Vec<u32>; 2]>,
 }
 
 /// A checked module, compiled when it is needed, with the limits it will run under.
@@ -181,6 +183,7 @@ impl Program {
             start: original.start(),
             capturable: transformed.capturable.to_bytes(),
             parsed_capturable: OnceLock::from(transformed.capturable),
+            segments: OnceLock::new(),
         })
     }
 
@@ -287,6 +290,22 @@ impl Program {
 }
 
 impl Compiled {
+    /// The data and the element segments that can be dropped, ascending.
+    pub(crate) fn segments(&self) -> &[Vec<u32>; 2] {
+        self.segments.get_or_init(|| {
+            [DROPPED_DATA, DROPPED_ELEMENTS].map(|kind| {
+                let prefix = format!("{}{kind}", self.prefix);
+                let names = self.module.exports().filter_map(|export| {
+                    let number = export.name().strip_prefix(&prefix)?;
+                    number.parse().ok()
+                });
+                let mut segments: Vec<u32> = names.collect();
+                segments.sort_unstable();
+                segments
+            })
+        })
+    }
+
     /// `tables_change: u8, prefix length: u8, start: u32 (its index plus one, or 0), prefix, capturable`.
     fn facts(&self) -> Vec<u8> {
         let mut facts = vec![u8::from(self.tables_change), self.prefix.len() as u8];
@@ -306,6 +325,7 @@ impl Compiled {
             start: u32::from_le_bytes(start).checked_sub(1),
             capturable: capturable.to_vec(),
             parsed_capturable: OnceLock::new(),
+            segments: OnceLock::new(),
         })
     }
 }

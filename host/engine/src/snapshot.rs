@@ -8,6 +8,7 @@ use crate::frames::layout_of;
 use crate::guest::{Guest, export};
 use crate::images::Images;
 use std::collections::HashMap;
+use std::sync::Arc;
 use wasmtime::{ExnRef, ExnRefPre, ExnType, Extern, Global, Memory, Ref, Table, Tag, Val};
 use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
 use wrr_transform::Place;
@@ -27,6 +28,22 @@ pub struct StackFrame {
     pub values: Vec<(Place, Datum)>,
 }
 
+/// The parts of a guest that a snapshot consists of.
+#[derive(Default)]
+pub(crate) struct Handles {
+    pub memories: Vec<Memory>,
+    pub tables: Vec<Table>,
+    /// The mutable ones, with their types.
+    pub globals: Vec<(Global, wasmtime::ValType)>,
+    /// The flags that tell which data and which element segments were dropped.
+    pub dropped: [Vec<(u32, Global)>; 2],
+}
+
+/// What the names of these flags start with, behind the prefix.
+pub(crate) const DROPPED_DATA: &str = "dropped_data.";
+/// See [`DROPPED_DATA`].
+pub(crate) const DROPPED_ELEMENTS: &str = "dropped_elements.";
+
 fn failed(error: wasmtime::Error) -> Refusal {
     Refusal::Engine(format!("{error:#}"))
 }
@@ -42,36 +59,46 @@ impl Guest {
             .ok_or_else(|| Refusal::Engine(format!("the transformed module lacks {name}")))
     }
 
-    fn memory(&mut self, index: u32) -> Result<Memory, Refusal> {
-        let part = self.part(&format!("m{index}"))?.into_memory();
-        part.ok_or_else(|| Refusal::Engine("a memory is none".to_owned()))
+    /// What a snapshot consists of, looked up by name once.
+    pub(crate) fn handles(&mut self) -> Result<Arc<Handles>, Refusal> {
+        if let Some(handles) = &self.handles {
+            return Ok(Arc::clone(handles));
+        }
+        let lacks = |what: String| Refusal::Engine(format!("{what} of the guest is none"));
+        let (memories, tables) = self.program.original()?.memory_and_table_count();
+        let mut handles = Handles::default();
+        for index in 0..memories {
+            let part = self.part(&format!("m{index}"))?.into_memory();
+            handles.memories.push(part.ok_or_else(|| lacks(format!("memory {index}")))?);
+        }
+        for index in 0..tables {
+            let part = self.part(&format!("t{index}"))?.into_table();
+            handles.tables.push(part.ok_or_else(|| lacks(format!("table {index}")))?);
+        }
+        for index in self.program.original()?.mutable_globals() {
+            let part = self.part(&format!("g{index}"))?.into_global();
+            let global = part.ok_or_else(|| lacks(format!("global {index}")))?;
+            let ty = global.ty(&self.store).content().clone();
+            handles.globals.push((global, ty));
+        }
+        let segments = self.program.compile(self.variant, &())?.segments().clone();
+        for (flags, (kind, segments)) in handles
+            .dropped
+            .iter_mut()
+            .zip([DROPPED_DATA, DROPPED_ELEMENTS].into_iter().zip(segments))
+        {
+            for segment in segments {
+                let part = self.part(&format!("{kind}{segment}"))?.into_global();
+                let flag = part.ok_or_else(|| lacks(format!("the flag of segment {segment}")))?;
+                flags.push((segment, flag));
+            }
+        }
+        Ok(Arc::clone(self.handles.insert(Arc::new(handles))))
     }
 
     /// The original's memories.
     pub(crate) fn memories(&mut self) -> Result<Vec<Memory>, Refusal> {
-        let (memories, _) = self.program.original()?.memory_and_table_count();
-        (0..memories).map(|index| self.memory(index)).collect()
-    }
-
-    fn tables(&mut self) -> Result<Vec<Table>, Refusal> {
-        let (_, tables) = self.program.original()?.memory_and_table_count();
-        (0..tables)
-            .map(|index| {
-                let part = self.part(&format!("t{index}"))?.into_table();
-                part.ok_or_else(|| Refusal::Engine("a table is none".to_owned()))
-            })
-            .collect()
-    }
-
-    fn globals(&mut self) -> Result<Vec<Global>, Refusal> {
-        let globals = self.program.original()?.mutable_globals();
-        globals
-            .into_iter()
-            .map(|index| {
-                let part = self.part(&format!("g{index}"))?.into_global();
-                part.ok_or_else(|| Refusal::Engine("a global is none".to_owned()))
-            })
-            .collect()
+        Ok(self.handles()?.memories.clone())
     }
 
     /// Everything but the contents of the memories and what the host knows: their lists are empty.
@@ -79,14 +106,15 @@ impl Guest {
     /// # Errors
     /// The guest holds a reference that only the host could have made.
     pub fn state(&mut self) -> Result<Checkpoint, Refusal> {
-        let mut globals = Vec::new();
-        for global in self.globals()? {
+        let handles = self.handles()?;
+        let mut globals = Vec::with_capacity(handles.globals.len());
+        for (global, _) in &handles.globals {
             let value = global.get(&mut self.store);
             globals.push(self.datum(value)?);
         }
         let tables = self.table_states()?;
         let mut memories = Vec::new();
-        for memory in self.memories()? {
+        for memory in &handles.memories {
             let bytes = memory.data_size(&self.store) as u64;
             memories.push(MemoryState { bytes, runs: Vec::new() });
         }
@@ -100,8 +128,8 @@ impl Guest {
             globals,
             memories,
             tables,
-            dropped_data: self.dropped("dropped_data")?,
-            dropped_elements: self.dropped("dropped_elements")?,
+            dropped_data: self.dropped(&handles.dropped[0]),
+            dropped_elements: self.dropped(&handles.dropped[1]),
             host: Default::default(),
         })
     }
@@ -112,8 +140,8 @@ impl Guest {
             return Ok(known.clone());
         }
         let mut states = Vec::new();
-        for table in self.tables()? {
-            states.push(self.table_state(table)?);
+        for table in &self.handles()?.tables {
+            states.push(self.table_state(*table)?);
         }
         if !self.program.compile(self.variant, &())?.tables_change {
             self.constant_tables = Some(states.clone());
@@ -135,24 +163,10 @@ impl Guest {
     }
 
     /// The segments that were dropped, ascending.
-    fn dropped(&mut self, kind: &str) -> Result<Vec<u32>, Refusal> {
-        let prefix = format!("{}{kind}.", self.prefix());
-        let compiled = self.program.compile(self.variant, &())?;
-        let mut segments: Vec<u32> = compiled
-            .module
-            .exports()
-            .filter_map(|export| export.name().strip_prefix(&prefix)?.parse().ok())
-            .collect();
-        segments.sort_unstable();
-        let mut dropped = Vec::new();
-        for segment in segments {
-            let global = self.part(&format!("{kind}.{segment}"))?.into_global();
-            let flag = global.map(|global| global.get(&mut self.store));
-            if matches!(flag, Some(Val::I32(1))) {
-                dropped.push(segment);
-            }
-        }
-        Ok(dropped)
+    pub(crate) fn dropped(&mut self, flags: &[(u32, Global)]) -> Vec<u32> {
+        let is_set =
+            |flag: &Global, guest: &mut Guest| matches!(flag.get(&mut guest.store), Val::I32(1));
+        flags.iter().filter(|(_, flag)| is_set(flag, self)).map(|(segment, _)| *segment).collect()
     }
 
     /// Keeps the pages of the guest's memories in `images` from now on.
@@ -188,6 +202,7 @@ impl Guest {
         checkpoint: &Checkpoint,
         fill: impl FnOnce(Vec<&mut [u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.grow_to_sizes(checkpoint.memories.iter().map(|memory| memory.bytes).collect())?;
         self.restore_state(checkpoint)?;
         let memories = self.memories()?;
         let mut slices = Vec::with_capacity(memories.len());
@@ -200,50 +215,57 @@ impl Guest {
         fill(slices)
     }
 
-    fn restore_state(&mut self, checkpoint: &Checkpoint) -> Result<(), Refusal> {
+    /// Makes the memories as large as they were, in bytes.
+    pub(crate) fn grow_to_sizes(&mut self, sizes: Vec<u64>) -> Result<(), Refusal> {
         let memories = self.memories()?;
-        if memories.len() != checkpoint.memories.len() {
+        if memories.len() != sizes.len() {
             return Err(impossible(format!(
                 "it has {} memories, the module {}",
-                checkpoint.memories.len(),
+                sizes.len(),
                 memories.len()
             )));
         }
-        for (memory, state) in memories.iter().zip(&checkpoint.memories) {
+        for (memory, size) in memories.iter().zip(sizes) {
             let now = memory.data_size(&self.store) as u64;
-            let more = state.bytes.checked_sub(now).ok_or_else(|| {
-                impossible(format!("a memory of {} bytes starts with {now}", state.bytes))
-            })?;
-            if state.bytes > self.program.limits.memory_bytes_max {
-                return Err(impossible(format!("a memory of {} bytes", state.bytes)));
+            let more = size
+                .checked_sub(now)
+                .ok_or_else(|| impossible(format!("a memory of {size} bytes starts with {now}")))?;
+            if size > self.program.limits.memory_bytes_max {
+                return Err(impossible(format!("a memory of {size} bytes")));
             }
-            memory.grow(&mut self.store, more >> 16).map_err(|e| {
-                Refusal::Instantiate(format!("no memory of {} bytes: {e:#}", state.bytes))
-            })?;
+            memory
+                .grow(&mut self.store, more >> 16)
+                .map_err(|e| Refusal::Instantiate(format!("no memory of {size} bytes: {e:#}")))?;
         }
-        let tables = self.tables()?;
+        Ok(())
+    }
+
+    /// Everything but the memories.
+    pub(crate) fn restore_state(&mut self, checkpoint: &Checkpoint) -> Result<(), Refusal> {
+        let handles = self.handles()?;
+        let tables = &handles.tables;
         if tables.len() != checkpoint.tables.len() {
             return Err(impossible(format!("it has {} tables", checkpoint.tables.len())));
         }
         if self.program.compile(self.variant, &())?.tables_change {
-            for (table, state) in tables.into_iter().zip(&checkpoint.tables) {
-                self.restore_table(table, state)?;
+            for (table, state) in tables.iter().zip(&checkpoint.tables) {
+                self.restore_table(*table, state)?;
             }
         }
-        let globals = self.globals()?;
-        if globals.len() != checkpoint.globals.len() {
+        if handles.globals.len() != checkpoint.globals.len() {
             return Err(impossible(format!("it has {} globals", checkpoint.globals.len())));
         }
-        for (global, datum) in globals.into_iter().zip(&checkpoint.globals) {
-            let ty = global.ty(&self.store).content().clone();
-            let value = self.value(datum, &ty)?;
+        for ((global, ty), datum) in handles.globals.iter().zip(&checkpoint.globals) {
+            let value = self.value(datum, ty)?;
             global.set(&mut self.store, value).map_err(|e| impossible(format!("{e:#}")))?;
         }
-        for (kind, dropped) in [
-            ("drop_data", &checkpoint.dropped_data),
-            ("drop_elements", &checkpoint.dropped_elements),
+        // Those that are dropped already stay so.
+        let already = [self.dropped(&handles.dropped[0]), self.dropped(&handles.dropped[1])];
+        for (kind, dropped, already) in [
+            ("drop_data", &checkpoint.dropped_data, &already[0]),
+            ("drop_elements", &checkpoint.dropped_elements, &already[1]),
         ] {
-            for segment in dropped {
+            for segment in dropped.iter().filter(|segment| !already.contains(segment)) {
                 let function = self.part(&format!("{kind}.{segment}"))?.into_func();
                 let function = function.ok_or_else(|| impossible("a segment".to_owned()))?;
                 self.call(function, &[]).map_err(failed)?;
@@ -460,7 +482,7 @@ impl Guest {
 
     /// The bytes of a memory of the original module; `None` if there is no such memory.
     pub fn memory_bytes(&mut self, index: u32) -> Option<&[u8]> {
-        let memory = self.memory(index).ok()?;
+        let memory = *self.handles().ok()?.memories.get(index as usize)?;
         Some(memory.data(&self.store))
     }
 

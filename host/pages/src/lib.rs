@@ -12,10 +12,10 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use wrr_pages::{Mapping, PageMap, PageStore, choose};
+//! use wrr_pages::{COMPARE_BYTES_MAX, Mapping, PageMap, PageStore, choose};
 //!
 //! let mut memory = Mapping::reserve(64 << 10, 1 << 20, 0)?;
-//! let mut tracker = choose(memory.len(), None)?;
+//! let mut tracker = choose(memory.len(), COMPARE_BYTES_MAX, None)?;
 //! let mut store = PageStore::new();
 //! let mut map = PageMap::new();
 //!

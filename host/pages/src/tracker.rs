@@ -18,6 +18,7 @@ use crate::{Dirty, Mapping, PAGE_BYTES, Region, TrackerError};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 mod compare;
 #[cfg(unix)]
@@ -249,14 +250,15 @@ impl FromStr for TrackerKind {
     }
 }
 
-/// A tracker for a memory of `memory_bytes`: the forced one, or `compare` up to [`COMPARE_BYTES_MAX`], or
-/// the first of [`TrackerKind::ALL`] that works. Call it after the engine was created (see
+/// A tracker for a memory of `memory_bytes`: the forced one, or `compare` up to `compare_bytes_max`
+/// ([`COMPARE_BYTES_MAX`] where nothing hurries), or the first of [`TrackerKind::ALL`] that works. Call it after the engine was created (see
 /// [`TrackerError::HandlerReplaced`]).
 ///
 /// # Errors
 /// [`TrackerError::Unavailable`] if the forced one does not work; says why, and which ones do.
 pub fn choose(
     memory_bytes: usize,
+    compare_bytes_max: usize,
     forced: Option<TrackerKind>,
 ) -> Result<Box<dyn DirtyTracker>, TrackerError> {
     if let Some(kind) = forced {
@@ -267,11 +269,12 @@ pub fn choose(
         })?;
         return kind.create();
     }
-    if memory_bytes <= COMPARE_BYTES_MAX {
+    if memory_bytes <= compare_bytes_max {
         return TrackerKind::Compare.create();
     }
-    let works = TrackerKind::ALL.into_iter().find(|kind| kind.probe().is_ok());
-    works.unwrap_or(TrackerKind::Compare).create()
+    static WORKS: OnceLock<TrackerKind> = OnceLock::new();
+    let works = || TrackerKind::ALL.into_iter().find(|kind| kind.probe().is_ok());
+    WORKS.get_or_init(|| works().unwrap_or(TrackerKind::Compare)).create()
 }
 
 /// An error with its causes in one line.

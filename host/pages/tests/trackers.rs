@@ -295,12 +295,15 @@ fn misuse_is_an_error() {
 
 #[test]
 fn a_tracker_is_chosen_by_size_or_by_force() {
-    assert_eq!(choose(COMPARE_BYTES_MAX, None).unwrap().name(), "compare");
+    assert_eq!(choose(COMPARE_BYTES_MAX, COMPARE_BYTES_MAX, None).unwrap().name(), "compare");
     let available = TrackerKind::available();
-    assert_eq!(choose(COMPARE_BYTES_MAX + 1, None).unwrap().kind(), available[0]);
+    assert_eq!(
+        choose(COMPARE_BYTES_MAX + 1, COMPARE_BYTES_MAX, None).unwrap().kind(),
+        available[0]
+    );
     for kind in TrackerKind::ALL {
         assert_eq!(kind.to_string().parse::<TrackerKind>().unwrap(), kind);
-        match choose(0, Some(kind)) {
+        match choose(0, 0, Some(kind)) {
             Ok(tracker) => assert_eq!(tracker.kind(), kind),
             Err(error) => {
                 assert!(!available.contains(&kind));

@@ -157,6 +157,11 @@ impl Host {
         self.events
     }
 
+    /// The source was put back, or on, behind so many calls.
+    pub fn set_events(&mut self, events: EventIndex) {
+        self.events = events.0;
+    }
+
     /// The guest computes, and has come to `tick`: worth a note of the time.
     pub fn stamp(&mut self, tick: Tick) {
         self.source.stamp(tick);

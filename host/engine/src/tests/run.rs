@@ -3,7 +3,7 @@
 use crate::ending::How;
 use crate::guest::{Guest, Reached, Until};
 use crate::program::{Program, Purpose};
-use crate::{Entry, Refusal};
+use crate::{Entry, Kept, Refusal};
 use std::collections::BTreeSet;
 use wasmtime::Val;
 use wrr_trace::{
@@ -178,6 +178,32 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Goes back to a state that was kept, in place if that can be.
+    fn back_to(&mut self, kept: &Kept, saved: &Saved) {
+        let host = self.guest.host();
+        host.set_source(Fake { events: kept.events().0 });
+        host.set_events(kept.events());
+        let (name, args) = &self.calls[saved.call];
+        self.guest.call_next(name, args.clone());
+        if !self.guest.roll_back(kept).unwrap() {
+            *self = self.forked(kept, saved);
+        }
+        (self.call, self.log) = (saved.call, saved.log.clone());
+    }
+
+    /// Another guest that starts from a state that was kept.
+    fn forked(&self, kept: &Kept, saved: &Saved) -> Run<'a> {
+        let (name, args) = &self.calls[saved.call];
+        let entry = Entry::Export { name: name.clone(), args: Vec::new() };
+        let mut kept = kept.clone();
+        kept.warm_up().unwrap();
+        let host = Fake::at(kept.events());
+        let (program, variant) = (self.program, self.guest.variant);
+        let guest = Guest::fork_with(program, variant, &entry, args.clone(), &kept, host).unwrap();
+        let log = saved.log.clone();
+        Run { guest, program, calls: self.calls, call: saved.call, log }
+    }
+
     fn again(self, variant: Variant, saved: &Saved) -> Run<'a> {
         Run::restored(self.program, variant, self.calls, saved)
     }
@@ -261,6 +287,9 @@ fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checke
         }
     }
     assert_eq!(stops[0].1.len(), ticks.len());
+    for variant in [Variant::Inspect, Variant::Run] {
+        check_kept(program, variant, calls, &ticks, &whole);
+    }
     for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
         let mut chain = Run::new(program, variant, calls);
         for event in spread(whole.events) {
@@ -310,6 +339,46 @@ fn chain(
     assert_eq!(run.finish(), *whole, "a chain of stops in {variant:?} changes what it does");
     saves
 }
+
+/// One guest goes forwards and back between states that were kept in memory, and forks of it do the same as it does.
+fn check_kept(
+    program: &Program,
+    variant: Variant,
+    calls: &[Invocation],
+    ticks: &[u64],
+    whole: &Outcomes,
+) {
+    let mut run = Run::new(program, variant, calls);
+    let mut kept: Vec<(Kept, Saved)> = vec![(run.guest.keep().unwrap(), run.save())];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64 ^ whole.tick;
+    for &tick in ticks.iter().take(KEPT_STOPS_MAX) {
+        if run.guest.tick() < Tick(tick) && run.go(Until::Tick(Tick(tick))) {
+            kept.push((run.guest.keep().unwrap(), run.save()));
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (state, saved) = &kept[(random >> 33) as usize % kept.len()];
+        run.back_to(state, saved);
+        assert_eq!(run.save(), *saved, "gone back in {variant:?} to tick {}", state.tick().0);
+    }
+    // Also after the end, from a fork of a fork.
+    let (state, saved) = kept.last().expect("the first one is there");
+    let mut fork = run.forked(state, saved);
+    let again = fork.guest.keep().unwrap();
+    assert!(!fork.go(Until::End));
+    fork.back_to(&again, saved);
+    assert_eq!(fork.save(), *saved, "a fork has gone back in {variant:?}");
+    assert_eq!(fork.forked(&again, saved).finish(), *whole, "a fork of a fork in {variant:?}");
+    assert_eq!(fork.finish(), *whole, "a fork in {variant:?}");
+    for (state, saved) in &kept {
+        run.back_to(state, saved);
+        assert!(!run.go(Until::End));
+        assert!(matches!(run.guest.keep(), Err(Refusal::Ended)));
+    }
+    assert_eq!(run.outcomes(), *whole, "it has gone back in {variant:?}");
+}
+
+/// How many states [`check_kept`] keeps.
+const KEPT_STOPS_MAX: usize = 30;
 
 /// A saved state goes on in a new guest, in all variants, as if nothing had happened.
 fn check_restored(

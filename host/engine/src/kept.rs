@@ -1,0 +1,248 @@
+//! States of a guest that are kept in memory: going back to one in place, and new guests that start from one.
+//!
+//! ```text
+//! keep       the pages written since the last time become a new version of the images
+//! roll_back  the pages written since then, and those in which the two versions differ, are put back
+//! fork       a new instance whose memories show the images, and copy a page when they write to it
+//! ```
+//!
+//! What the host knows is not part of it: whoever goes back puts the host back first.
+//!
+//! Invariant: `held.images` are what the memories held when the trackers were last told that everything is clean.
+
+use crate::admit::Refusal;
+use crate::entry::Entry;
+use crate::guest::Guest;
+use crate::images::{bytes_of, region_of};
+use crate::program::Program;
+use std::ops::Range;
+use wasmtime::{Memory, Val};
+use wrr_pages::{Dirty, DirtyTracker, Image, PAGE_BYTES, TrackerKind, choose};
+use wrr_trace::{Checkpoint, EventIndex, Tick};
+use wrr_transform::Variant;
+use wrr_wasi::Host;
+
+/// Up to this size a memory is compared: that takes no longer than asking the system.
+const COMPARE_BYTES_MAX: usize = 192 << 10;
+
+/// An image with more changed pages than this gets a base of its own before memories show it.
+const CHANGED_PAGES_MAX: usize = 256;
+
+/// A guest's state, kept in memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Everything but the contents of the memories and what the host knows.
+    state: Checkpoint,
+    images: Vec<Image>,
+}
+
+impl Kept {
+    /// The tick at which the guest stood.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.state.tick
+    }
+
+    /// The number of events before it.
+    #[must_use]
+    pub fn events(&self) -> EventIndex {
+        self.state.event
+    }
+
+    /// The sizes of the memories together, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.images.iter().map(|image| image.len_bytes() as u64).sum()
+    }
+
+    /// Makes forks cheap, if they are not: see [`Image::rebased`].
+    ///
+    /// # Errors
+    /// The host has no room for it.
+    pub fn warm_up(&mut self) -> Result<(), Refusal> {
+        for image in &mut self.images {
+            if image.changed_pages() > CHANGED_PAGES_MAX {
+                *image = image.rebased().map_err(engine)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the memories hold, as far as is known, and who notes what is written.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub images: Vec<Image>,
+    /// None as long as nobody asked: then `images` are what the memories began with.
+    trackers: Vec<Box<dyn DirtyTracker>>,
+}
+
+fn engine(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Engine(error.to_string())
+}
+
+fn bytes(pages: &Range<u32>) -> Range<usize> {
+    pages.start as usize * PAGE_BYTES..pages.end as usize * PAGE_BYTES
+}
+
+impl Guest {
+    /// Keeps the state of the stopped guest.
+    ///
+    /// # Errors
+    /// [`Refusal::Ended`] after the guest's end; as [`Guest::state`]; the host has no room for it.
+    pub fn keep(&mut self) -> Result<Kept, Refusal> {
+        if self.has_ended {
+            return Err(Refusal::Ended);
+        }
+        let state = self.state()?;
+        let memories = self.memories()?;
+        if self.held.trackers.is_empty() {
+            self.begin_tracking(&memories)?;
+        } else {
+            for (index, memory) in memories.iter().enumerate() {
+                let memory = memory.data(&self.store);
+                let (image, tracker) = self.held.part(index);
+                if image.len_bytes() != memory.len() {
+                    tracker.grown(memory.len()).map_err(engine)?;
+                }
+                let dirty = tracker.take().map_err(engine)?;
+                *image = image.updated(&dirty, memory).map_err(engine)?;
+            }
+        }
+        Ok(Kept { state, images: self.held.images.clone() })
+    }
+
+    /// Looks at everything once; from then on only at what is written.
+    fn begin_tracking(&mut self, memories: &[Memory]) -> Result<(), Refusal> {
+        let began_with = std::mem::take(&mut self.held.images);
+        let mut trackers = Vec::with_capacity(memories.len());
+        for (index, memory) in memories.iter().enumerate() {
+            let contents = memory.data(&self.store);
+            let mut tracker = choose(contents.len(), COMPARE_BYTES_MAX, None).map_err(engine)?;
+            let region = region_of(&self.store, memory)?;
+            // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
+            // store; the guest owns both, and drops what it holds before its store.
+            unsafe { tracker.attach(region) }.map_err(engine)?;
+            let image = match began_with.get(index) {
+                // A fork shares what it has not changed with whom it was forked from.
+                Some(image) => {
+                    let pages = (contents.len() / PAGE_BYTES) as u32;
+                    image.updated(&Dirty::from(0..pages), contents)
+                }
+                None => Image::of(contents),
+            };
+            self.held.images.push(image.map_err(engine)?);
+            trackers.push(tracker);
+        }
+        self.held.trackers = trackers;
+        Ok(())
+    }
+
+    /// Which tracker notes what is written to each memory; empty before the first state was kept.
+    #[must_use]
+    pub fn trackers(&self) -> Vec<TrackerKind> {
+        self.held.trackers.iter().map(|tracker| tracker.kind()).collect()
+    }
+
+    /// Goes back to a state that this guest, or one that it was forked from, was in. The host must be in its state of then
+    /// already, and at that number of events. `false`, and nothing has happened, if this instance cannot get there, because memories and tables
+    /// only grow and segments stay dropped; a fork can.
+    ///
+    /// # Errors
+    /// The state does not fit the module, or the host cannot follow what is written; the guest is of no use then.
+    pub fn roll_back(&mut self, kept: &Kept) -> Result<bool, Refusal> {
+        let memories = self.memories()?;
+        if !self.can_go_back(&memories, kept)? {
+            return Ok(false);
+        }
+        if self.held.trackers.is_empty() {
+            self.begin_tracking(&memories)?;
+        }
+        for (index, memory) in memories.into_iter().enumerate() {
+            // SAFETY: nothing runs and no memory grows before the slice is gone, and each memory is taken once.
+            let contents = unsafe { bytes_of(&mut self.store, memory) };
+            let (image, tracker) = self.held.part(index);
+            if image.len_bytes() != contents.len() {
+                tracker.grown(contents.len()).map_err(engine)?;
+            }
+            let mut dirty = tracker.peek().map_err(engine)?;
+            let target = &kept.images[index];
+            dirty.union_with(&image.differences(target));
+            for pages in dirty.ranges() {
+                tracker.before_host_write(bytes(pages)).map_err(engine)?;
+            }
+            target.copy_to(&dirty, contents).map_err(engine)?;
+            tracker.settle(&dirty).map_err(engine)?;
+            *image = target.clone();
+        }
+        self.restore_state(&kept.state)?;
+        self.has_ended = false;
+        Ok(true)
+    }
+
+    fn can_go_back(&mut self, memories: &[Memory], kept: &Kept) -> Result<bool, Refusal> {
+        let sizes = memories.iter().map(|memory| memory.data_size(&self.store));
+        if !sizes.eq(kept.images.iter().map(Image::len_bytes)) {
+            return Ok(false);
+        }
+        let handles = self.handles()?;
+        for (table, state) in handles.tables.iter().zip(&kept.state.tables) {
+            let then: u64 = state.elements.iter().map(|(_, count)| u64::from(*count)).sum();
+            if table.size(&self.store) > then {
+                return Ok(false);
+            }
+        }
+        let dropped = [&kept.state.dropped_data, &kept.state.dropped_elements];
+        for (flags, then) in handles.dropped.iter().zip(dropped) {
+            if self.dropped(flags).iter().any(|segment| !then.contains(segment)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A new guest in a state that another one of the same program was in, whose memories share what neither changes. The
+    /// host must be in its state of then already.
+    ///
+    /// # Errors
+    /// As [`Guest::new`]; the state does not fit the module; the host has no room.
+    pub fn fork(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        kept: &Kept,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
+        let args = program.arguments(entry)?;
+        Guest::fork_with(program, variant, entry, args, kept, host)
+    }
+
+    /// As [`Guest::fork`], with arguments of any types.
+    pub(crate) fn fork_with(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        args: Vec<Val>,
+        kept: &Kept,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
+        let mut guest = Guest::with_args(program, variant, entry, args, host)?;
+        guest.grow_to_sizes(kept.images.iter().map(|image| image.len_bytes() as u64).collect())?;
+        let memories = guest.memories()?;
+        for (memory, image) in memories.iter().zip(&kept.images) {
+            let region = region_of(&guest.store, memory)?;
+            // SAFETY: the memory is a `Mapping` that lives as long as the guest's store; nothing of the guest runs, nobody
+            // has its bytes, and no tracker was attached yet.
+            unsafe { image.show(region) }.map_err(engine)?;
+        }
+        guest.restore_state(&kept.state)?;
+        guest.held.images.clone_from(&kept.images);
+        Ok(guest)
+    }
+}
+
+impl Held {
+    fn part(&mut self, index: usize) -> (&mut Image, &mut dyn DirtyTracker) {
+        (&mut self.images[index], self.trackers[index].as_mut())
+    }
+}
