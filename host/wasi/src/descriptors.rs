@@ -21,6 +21,7 @@ use wrr_trace::{
 const DIRECTORY: u8 = 3;
 /// The oflag that only directories satisfy.
 pub(crate) const OFLAGS_DIRECTORY: u16 = 1 << 1;
+const OFLAGS_CREAT: u16 = 1;
 const OFLAGS_TRUNC: u16 = 1 << 3;
 const FDFLAGS_APPEND: u16 = 1;
 const WHENCE_END: u64 = 2;
@@ -89,6 +90,41 @@ impl Descriptors {
             world: self.world,
             overflowed: self.overflowed,
         }
+    }
+
+    /// The open descriptors, ascending.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OpenDescriptor> {
+        self.open.values()
+    }
+
+    /// The numbers of the open descriptors, ascending.
+    pub(crate) fn open_fds(&self) -> impl Iterator<Item = u32> + '_ {
+        self.open.keys().copied()
+    }
+
+    /// What is known of a descriptor.
+    pub(crate) fn descriptor(&self, fd: u32) -> Option<&OpenDescriptor> {
+        self.open.get(&fd)
+    }
+
+    /// What a descriptor refers to.
+    pub(crate) fn target(&self, fd: u32) -> Option<&Target> {
+        self.open.get(&fd).map(|descriptor| &descriptor.target)
+    }
+
+    /// The descriptor is not open any more, for another reason than a call.
+    pub(crate) fn forget(&mut self, fd: u32) {
+        self.open.remove(&fd);
+    }
+
+    /// The position in standard input.
+    pub(crate) fn stdin(&self) -> u64 {
+        self.stdin_bytes
+    }
+
+    /// The virtual world, if there is one.
+    pub(crate) fn world(&self) -> Option<WorldState> {
+        self.world
     }
 
     /// The standard stream that this descriptor is.
@@ -438,6 +474,80 @@ impl Descriptors {
             file.place = Place::default();
         }
         self.used_bytes = self.open.values().map(room_bytes).sum();
+    }
+}
+
+/// Which files the guest has changed, by the calls that can.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// The number of the last change of each place.
+    last: BTreeMap<Place, u64>,
+    count: u64,
+    /// The number of the last change that found no room.
+    lost: u64,
+}
+
+/// More places are not remembered.
+const CHANGES_MAX: usize = 10_000;
+
+impl Changes {
+    /// Follows a call that succeeded. `known` is what was known before it.
+    pub(crate) fn observe(&mut self, known: &Descriptors, call: &Call, outcome: &Outcome) {
+        let a = &call.args;
+        let fd = a[0] as u32;
+        let named = |dir: u32, path: &[u8]| known.place_at(dir, path);
+        match (call.function, &call.input) {
+            (Function::PathOpen, Input::Path(path))
+                if a[4] as u16 & (OFLAGS_CREAT | OFLAGS_TRUNC) != 0 =>
+            {
+                self.add(named(fd, path));
+            }
+            (Function::FdWrite | Function::FdPwrite, _) if outcome.reply != Reply::Number(0) => {
+                self.add(known.place(fd).cloned());
+            }
+            (
+                Function::FdAllocate | Function::FdFilestatSetSize | Function::FdFilestatSetTimes,
+                _,
+            ) => self.add(known.place(fd).cloned()),
+            (
+                Function::PathCreateDirectory
+                | Function::PathRemoveDirectory
+                | Function::PathUnlinkFile
+                | Function::PathFilestatSetTimes,
+                Input::Path(path),
+            ) => self.add(named(fd, path)),
+            (Function::PathRename, Input::TwoPaths(from, to)) => {
+                self.add(named(fd, from));
+                self.add(named(a[3] as u32, to));
+            }
+            (Function::PathLink, Input::TwoPaths(_, new)) => self.add(named(a[4] as u32, new)),
+            (Function::PathSymlink, Input::TwoPaths(_, new)) => self.add(named(a[2] as u32, new)),
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, place: Option<Place>) {
+        let Some(place) = place else { return };
+        self.count += 1;
+        if self.last.len() < CHANGES_MAX || self.last.contains_key(&place) {
+            self.last.insert(place, self.count);
+        } else {
+            self.lost = self.count;
+        }
+    }
+
+    /// How many changes there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The places that were changed behind so many changes, and whether there are more of them.
+    pub(crate) fn since(&self, count: u64, show: impl Fn(&Place) -> String) -> (Vec<String>, bool) {
+        if self.count == count {
+            return (Vec::new(), false);
+        }
+        let changed = self.last.iter().filter(|(_, last)| **last > count);
+        (changed.map(|(place, _)| show(place)).collect(), self.lost > count)
     }
 }
 

@@ -29,7 +29,10 @@ mod virtual_clock;
 
 pub use descriptors::{Descriptors, StateError};
 pub use divergence::{Divergence, TickDifference};
-pub use live::{Live, LiveConfig, LiveError, Output, Preopen, Problem, ResumeError, Stdin};
+pub use live::{
+    Injected, Live, LiveConfig, LiveError, LiveState, NotTakenBack, Output, Preopen, Problem,
+    ResumeError, SharedOutput, Stdin,
+};
 pub use record::{OnTraceError, Recorder};
 pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
 
@@ -43,6 +46,9 @@ pub enum Stop {
     /// The guest called `proc_exit`.
     #[error("exit code {0}")]
     Exit(u32),
+    /// The guest reads what was not put in yet: it is stopped in this call.
+    #[error("the program waits for input")]
+    WaitsForInput,
     /// The replay did something that the trace contradicts.
     #[error(transparent)]
     Diverged(Box<Divergence>),
@@ -87,6 +93,11 @@ pub trait Source: Send {
 
     /// What is known after the last call that returned an outcome.
     fn state(&self) -> HostState;
+
+    /// The live host behind it, if there is one.
+    fn live(&mut self) -> Option<&mut Live> {
+        None
+    }
 
     /// From now on a replay shows its output there. What is checked stays the same; other sources
     /// have no output of their own.
@@ -176,6 +187,11 @@ impl Host {
     #[must_use]
     pub fn state(&self) -> HostState {
         self.source.state()
+    }
+
+    /// The live host that answers, if one does.
+    pub fn live(&mut self) -> Option<&mut Live> {
+        self.source.live()
     }
 
     /// From now on a replay shows the guest's output there; nothing else changes.

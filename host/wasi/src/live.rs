@@ -6,6 +6,7 @@
 //!
 //! With [`LiveConfig::deterministic`] time, randomness and file metadata are virtual; see [`virtual_world`].
 
+mod back;
 mod config;
 mod errno;
 mod fs;
@@ -16,12 +17,15 @@ mod sched;
 mod streams;
 mod virtual_world;
 
-pub use config::{LiveConfig, LiveError, Output, Preopen, Stdin};
+pub use back::{LiveState, NotTakenBack};
+pub use config::{Injected, LiveConfig, LiveError, Output, Preopen, SharedOutput, Stdin};
 pub use resume::{Problem, ResumeError};
 
 use crate::apply::fits;
 use crate::descriptors::{Descriptors, Stream};
 use crate::{Source, Stop};
+use back::Handles;
+use config::Standard;
 use fs::View;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -55,6 +59,7 @@ pub struct Live {
     env: Vec<u8>,
     world: Option<VirtualWorld>,
     descriptors: Descriptors,
+    handles: Handles,
     /// Open descriptors from which a read may wait: terminals, pipes, sockets.
     waiting: BTreeSet<u32>,
     /// A buffer to use again.
@@ -79,10 +84,18 @@ impl Live {
         let args = config::nul_terminated(config.args.iter())?;
         let env = config::nul_terminated(config.env.iter().map(|(k, v)| format!("{k}={v}")))?;
         let view = View::new(world.as_ref().map(VirtualWorld::inodes));
-        let ctx = config::context(config, &view)?;
+        let names = config.preopens.iter().map(|preopen| preopen.guest.clone()).collect();
+        let mut standard = Standard {
+            stdin: config.stdin,
+            stdout: config.stdout.into(),
+            stderr: config.stderr.into(),
+        };
+        let (ctx, opened) =
+            config::context(config.preopens, &config.sockets, &mut standard, &view)?;
+        let handles = Handles::new(view.slot(), opened, standard, config.sockets, names);
         let descriptors = Descriptors::from_state(&state)
             .map_err(|error| LiveError::Context(error.to_string()))?;
-        Ok(Live::over(ctx, args, env, world, descriptors))
+        Ok(Live::over(ctx, args, env, world, descriptors, handles))
     }
 
     /// A host whose descriptors are open already.
@@ -92,9 +105,10 @@ impl Live {
         env: Vec<u8>,
         world: Option<VirtualWorld>,
         descriptors: Descriptors,
+        handles: Handles,
     ) -> Live {
         let (waiting, spare) = (BTreeSet::new(), Vec::new());
-        let mut live = Live { ctx, args, env, world, descriptors, waiting, spare };
+        let mut live = Live { ctx, args, env, world, descriptors, handles, waiting, spare };
         for fd in live.descriptors.may_wait() {
             live.note_kind(fd);
         }
@@ -147,6 +161,10 @@ impl Live {
 
     /// Keeps the descriptor sets up to date.
     fn observe(&mut self, call: &Call, outcome: &Outcome) {
+        if outcome.errno == Errno::success {
+            self.handles.changes.observe(&self.descriptors, call, outcome);
+            self.handles.observe(&self.descriptors, call, outcome);
+        }
         self.descriptors.observe(call, outcome);
         if outcome.errno != Errno::success {
             return;
@@ -472,6 +490,19 @@ impl Live {
         }
     }
 
+    /// A read of standard input that is put in: what there is, or that there is nothing yet.
+    fn read_injected(&self, call: &Call) -> Option<Option<Vec<u8>>> {
+        let (Function::FdRead, Input::Buffers(iovs)) = (call.function, &call.input) else {
+            return None;
+        };
+        if self.descriptors.stream(call.args[0] as u32) != Some(Stream::In) {
+            return None;
+        }
+        let injected = self.handles.injected()?;
+        let len: u64 = iovs.iter().map(|v| u64::from(v.len)).sum();
+        Some(injected.read(self.descriptors.stdin(), len.min(EVENT_DATA_BYTES_MAX as u64)))
+    }
+
     /// With virtual metadata a standard stream is never a terminal.
     fn normalise_stream(&self, fd: u32, filetype: &mut u8) {
         if self.world.is_some() && self.descriptors.stream(fd).is_some() {
@@ -520,6 +551,12 @@ impl Source for Live {
         if let Some(errno) = refused {
             return Ok(Outcome::failed(errno));
         }
+        if let Some(read) = self.read_injected(call) {
+            let data = read.ok_or(Stop::WaitsForInput)?;
+            let outcome = Outcome { data, ..Outcome::default() };
+            self.observe(call, &outcome);
+            return Ok(outcome);
+        }
         let outcome = match self.perform(call, memory) {
             Ok(outcome) => outcome,
             Err(error) => Outcome::failed(
@@ -543,6 +580,10 @@ impl Source for Live {
 
     fn state(&self) -> HostState {
         self.descriptors.state()
+    }
+
+    fn live(&mut self) -> Option<&mut Live> {
+        Some(self)
     }
 }
 

@@ -80,6 +80,10 @@ impl Source for Recorder {
         self.live.state()
     }
 
+    fn live(&mut self) -> Option<&mut Live> {
+        Some(&mut self.live)
+    }
+
     fn finish(&mut self, ending: &Ending, tick: Tick) -> Result<(), Stop> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         match writer.finish(ending.clone(), tick) {

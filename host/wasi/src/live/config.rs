@@ -1,12 +1,15 @@
 //! What a live guest may see of the world, and opening it.
 
-use super::fs::{Directory, OpenFile, View};
+use super::fs::{Directory, OpenFile, Opened, View};
 use super::sched::Scheduler;
 #[cfg(windows)]
 use super::streams;
 use cap_std::ambient_authority;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use wasi_common::file::FileAccessMode;
 use wasi_common::pipe::{ReadPipe, WritePipe};
 use wasi_common::sync::dir::Dir;
@@ -25,6 +28,74 @@ pub enum Stdin {
     File(PathBuf),
     /// These bytes.
     Bytes(Vec<u8>),
+    /// What somebody puts in meanwhile. A guest that reads when there is nothing is stopped in that call.
+    Injected(Injected),
+}
+
+/// Standard input that is put in bit by bit. A clone is the same input. What was put in stays, so that a guest that goes
+/// back reads it again.
+#[derive(Clone, Debug, Default)]
+pub struct Injected(Arc<Mutex<Fed>>);
+
+#[derive(Debug, Default)]
+struct Fed {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Injected {
+    /// No input yet.
+    #[must_use]
+    pub fn new() -> Injected {
+        Injected::default()
+    }
+
+    /// All of the input.
+    #[must_use]
+    pub fn all(bytes: Vec<u8>) -> Injected {
+        Injected(Arc::new(Mutex::new(Fed { bytes, closed: true })))
+    }
+
+    fn fed(&self) -> std::sync::MutexGuard<'_, Fed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts more input in. Nothing happens after [`Injected::close`].
+    pub fn push(&self, bytes: &[u8]) {
+        let mut fed = self.fed();
+        if !fed.closed {
+            fed.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// There will be no more input.
+    pub fn close(&self) {
+        self.fed().closed = true;
+    }
+
+    /// How much was put in, in bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.fed().bytes.len() as u64
+    }
+
+    /// The same input so far, for somebody else: what is put into one from now on is not in the other.
+    #[must_use]
+    pub fn fork(&self) -> Injected {
+        let fed = self.fed();
+        Injected(Arc::new(Mutex::new(Fed { bytes: fed.bytes.clone(), closed: fed.closed })))
+    }
+
+    /// At most `len` bytes from a position on; none at the end, `None` if there may come some.
+    pub(crate) fn read(&self, position: u64, len: u64) -> Option<Vec<u8>> {
+        let fed = self.fed();
+        let from = usize::try_from(position).unwrap_or(usize::MAX).min(fed.bytes.len());
+        let rest = &fed.bytes[from..];
+        if rest.is_empty() && !fed.closed && len > 0 {
+            return None;
+        }
+        Some(rest[..rest.len().min(usize::try_from(len).unwrap_or(usize::MAX))].to_vec())
+    }
 }
 
 /// Where a guest's output goes.
@@ -35,6 +106,22 @@ pub enum Output {
     Inherit,
     /// A writer.
     Writer(Box<dyn Write + Send + Sync>),
+    /// Where another guest's output goes.
+    Shared(SharedOutput),
+}
+
+/// An output that several guests, or one that goes back, can write to.
+#[derive(Clone)]
+pub struct SharedOutput(Option<Arc<RwLock<Box<dyn Write + Send + Sync>>>>);
+
+impl From<Output> for SharedOutput {
+    fn from(output: Output) -> SharedOutput {
+        match output {
+            Output::Inherit => SharedOutput(None),
+            Output::Writer(writer) => SharedOutput(Some(Arc::new(RwLock::new(writer)))),
+            Output::Shared(shared) => shared,
+        }
+    }
 }
 
 /// A directory of the host that the guest may use.
@@ -56,7 +143,7 @@ pub struct LiveConfig {
     /// Directories, in the order of their descriptors.
     pub preopens: Vec<Preopen>,
     /// Listening sockets, from descriptor 3 on, before the directories.
-    pub sockets: Vec<std::net::TcpListener>,
+    pub sockets: Vec<TcpListener>,
     /// Standard input.
     pub stdin: Stdin,
     /// Standard output.
@@ -126,38 +213,60 @@ pub fn empty_context() -> WasiCtx {
 }
 
 /// Opens what the configuration names. Arguments and environment are served by [`super::Live`] itself.
-pub fn context(config: LiveConfig, view: &View) -> Result<WasiCtx, LiveError> {
+pub fn context(
+    preopens: Vec<Preopen>,
+    sockets: &[TcpListener],
+    standard: &mut Standard,
+    view: &View,
+) -> Result<(WasiCtx, BTreeMap<u32, Opened>), LiveError> {
     let ctx = empty_context();
-    ctx.set_stdin(open_stdin(config.stdin, view)?);
-    ctx.set_stdout(standard_output(config.stdout));
-    ctx.set_stderr(standard_error(config.stderr));
+    let mut opened = BTreeMap::new();
+    let stdin = open_stdin(&mut standard.stdin, view)?;
+    opened.insert(0, Opened::File(stdin.clone()));
+    ctx.set_stdin(Box::new(stdin));
+    ctx.set_stdout(standard_output(&standard.stdout));
+    ctx.set_stderr(standard_error(&standard.stderr));
     let refused = |e: wasi_common::Error| LiveError::Context(e.to_string());
-    for socket in config.sockets {
-        ctx.push_file(listening(socket), FileAccessMode::all()).map_err(refused)?;
+    for socket in sockets {
+        ctx.push_file(listening(socket)?, FileAccessMode::all()).map_err(refused)?;
     }
-    for preopen in config.preopens {
+    for (fd, preopen) in (3 + sockets.len() as u32..).zip(preopens) {
         let dir = Box::new(Dir::from_cap_std(open_directory(&preopen)?));
-        let dir = Box::new(Directory::new(dir, view.clone()));
-        ctx.push_preopened_dir(dir, preopen.guest).map_err(refused)?;
+        let dir = Directory::new(dir, view.clone());
+        opened.insert(fd, Opened::Directory(dir.clone()));
+        ctx.push_preopened_dir(Box::new(dir), preopen.guest).map_err(refused)?;
     }
-    Ok(ctx)
+    Ok((ctx, opened))
 }
 
-/// Opens standard input.
-pub fn open_stdin(stdin: Stdin, view: &View) -> Result<Box<dyn WasiFile>, LiveError> {
-    let inner: Box<dyn WasiFile> = match stdin {
-        Stdin::Inherit => inherited_stdin(),
-        Stdin::Bytes(bytes) => Box::new(ReadPipe::new(std::io::Cursor::new(bytes))),
+/// The standard streams.
+pub struct Standard {
+    pub stdin: Stdin,
+    pub stdout: SharedOutput,
+    pub stderr: SharedOutput,
+}
+
+/// Opens standard input. Bytes become what was put in.
+pub fn open_stdin(stdin: &mut Stdin, view: &View) -> Result<OpenFile, LiveError> {
+    if let Stdin::Bytes(bytes) = stdin {
+        *stdin = Stdin::Injected(Injected::all(std::mem::take(bytes)));
+    }
+    let inner: Arc<dyn WasiFile> = match stdin {
+        Stdin::Inherit => Arc::from(inherited_stdin()),
+        // Reading is served before it comes to this.
+        Stdin::Bytes(_) | Stdin::Injected(_) => {
+            Arc::new(ReadPipe::new(std::io::Cursor::new(Vec::new())))
+        }
         Stdin::File(path) => match cap_std::fs::File::open_ambient(&path, ambient_authority()) {
-            Ok(file) => Box::new(wasi_common::sync::file::File::from_cap_std(file)),
-            Err(source) => return Err(LiveError::Stdin { path, source }),
+            Ok(file) => Arc::new(wasi_common::sync::file::File::from_cap_std(file)),
+            Err(source) => return Err(LiveError::Stdin { path: path.clone(), source }),
         },
     };
-    Ok(Box::new(OpenFile { inner, view: view.clone(), fdflags: None }))
+    Ok(OpenFile { inner, view: view.clone(), fdflags: None })
 }
 
 /// Standard output.
-pub fn standard_output(to: Output) -> Box<dyn WasiFile> {
+pub fn standard_output(to: &SharedOutput) -> Box<dyn WasiFile> {
     #[cfg(unix)]
     return output(to, || Box::new(stdout()));
     #[cfg(windows)]
@@ -165,7 +274,7 @@ pub fn standard_output(to: Output) -> Box<dyn WasiFile> {
 }
 
 /// Standard error.
-pub fn standard_error(to: Output) -> Box<dyn WasiFile> {
+pub fn standard_error(to: &SharedOutput) -> Box<dyn WasiFile> {
     #[cfg(unix)]
     return output(to, || Box::new(stderr()));
     #[cfg(windows)]
@@ -173,16 +282,20 @@ pub fn standard_error(to: Output) -> Box<dyn WasiFile> {
 }
 
 /// An output stream. It has no metadata to be shown differently: a layer less on every write.
-fn output(output: Output, inherited: impl FnOnce() -> Box<dyn WasiFile>) -> Box<dyn WasiFile> {
-    match output {
-        Output::Inherit => inherited(),
-        Output::Writer(writer) => Box::new(WritePipe::new(writer)),
+fn output(
+    output: &SharedOutput,
+    inherited: impl FnOnce() -> Box<dyn WasiFile>,
+) -> Box<dyn WasiFile> {
+    match &output.0 {
+        None => inherited(),
+        Some(writer) => Box::new(WritePipe::from_shared(Arc::clone(writer))),
     }
 }
 
 /// A listening socket.
-pub fn listening(socket: std::net::TcpListener) -> Box<dyn WasiFile> {
-    wasi_common::sync::net::Socket::from(cap_std::net::TcpListener::from_std(socket)).into()
+pub fn listening(socket: &TcpListener) -> Result<Box<dyn WasiFile>, LiveError> {
+    let socket = socket.try_clone().map_err(|e| LiveError::Context(format!("a socket: {e}")))?;
+    Ok(wasi_common::sync::net::Socket::from(cap_std::net::TcpListener::from_std(socket)).into())
 }
 
 /// Opens a directory of the host.

@@ -7,8 +7,8 @@
 //! - On Windows: names that cannot be there do not reach the system (see [`names`]); a file that is open can be renamed
 //!   and unlinked (a directory cannot, which upstream's safety rests on); several buffers are written at once; reading and writing at an offset does not open the file again, which fails when its name is gone.
 
-use super::names;
 use super::virtual_world::Inodes;
+use super::{names, wait};
 use std::any::Any;
 use std::future::Future;
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
@@ -24,7 +24,7 @@ use wasi_common::{Error, ErrorExt as _, SystemTimeSpec, WasiDir, WasiFile};
 
 type Entities = Box<dyn Iterator<Item = Result<ReaddirEntity, Error>> + Send>;
 
-/// How metadata is shown.
+/// How metadata is shown, and where what is opened is left.
 #[derive(Clone, Default)]
 pub struct View {
     /// The numbering of files, if metadata is virtual.
@@ -32,11 +32,37 @@ pub struct View {
     /// The number of this very file. It got it when it was opened: once its last name is gone, the host
     /// may give its inode to another file.
     number: Option<u64>,
+    slot: Slot,
+}
+
+/// What was opened, or got other flags, last: upstream's table does not give it out again.
+#[derive(Clone, Default)]
+pub struct Slot(Arc<Mutex<Option<Opened>>>);
+
+impl Slot {
+    fn put(&self, opened: Opened) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+    }
+
+    pub fn take(&self) -> Option<Opened> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Something that a descriptor stands for, which another descriptor can stand for as well.
+#[derive(Clone)]
+pub enum Opened {
+    File(OpenFile),
+    Directory(Directory),
 }
 
 impl View {
     pub fn new(inodes: Option<Inodes>) -> View {
-        View { inodes, number: None }
+        View { inodes, ..View::default() }
+    }
+
+    pub fn slot(&self) -> Slot {
+        self.slot.clone()
     }
 
     /// The view of something that was just opened.
@@ -51,7 +77,7 @@ impl View {
             }
             None => None,
         };
-        Ok(View { inodes: self.inodes.clone(), number })
+        Ok(View { inodes: self.inodes.clone(), number, slot: self.slot.clone() })
     }
 
     /// The metadata of a file found by its name.
@@ -75,17 +101,28 @@ impl View {
     }
 }
 
-/// A directory.
+/// What a directory listed last, if anything.
+pub type Listing = Option<Arc<[ReaddirEntity]>>;
+
+/// A directory. A clone is the same open directory.
+#[derive(Clone)]
 pub struct Directory {
-    inner: Box<dyn WasiDir>,
+    inner: Arc<dyn WasiDir>,
     view: View,
-    /// What was listed last, if anything.
-    listing: Mutex<Option<Arc<[ReaddirEntity]>>>,
+    listing: Arc<Mutex<Listing>>,
 }
 
 impl Directory {
     pub fn new(inner: Box<dyn WasiDir>, view: View) -> Directory {
-        Directory { inner, view, listing: Mutex::new(None) }
+        Directory { inner: Arc::from(inner), view, listing: Arc::default() }
+    }
+
+    pub fn listing(&self) -> Listing {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_listing(&self, listing: Listing) {
+        *self.listing.lock().unwrap_or_else(PoisonError::into_inner) = listing;
     }
 
     async fn list(&self) -> Result<Arc<[ReaddirEntity]>, Error> {
@@ -199,11 +236,15 @@ impl WasiDir for Directory {
                 }
                 let view = self.view.opened(inner.get_filestat()).await?;
                 let fdflags = Some(fdflags);
-                OpenResult::File(Box::new(OpenFile { inner, view, fdflags }))
+                let file = OpenFile { inner: Arc::from(inner), view, fdflags };
+                self.view.slot.put(Opened::File(file.clone()));
+                OpenResult::File(Box::new(file))
             }
             OpenResult::Dir(inner) => {
                 let view = self.view.opened(inner.get_filestat()).await?;
-                OpenResult::Dir(Box::new(Directory::new(inner, view)))
+                let directory = Directory::new(inner, view);
+                self.view.slot.put(Opened::Directory(directory.clone()));
+                OpenResult::Dir(Box::new(directory))
             }
         })
     }
@@ -215,14 +256,13 @@ impl WasiDir for Directory {
 
     async fn readdir(&self, cursor: ReaddirCursor) -> Result<Entities, Error> {
         let start = usize::try_from(u64::from(cursor)).unwrap_or(usize::MAX);
-        let kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.listing();
         let listing = match kept.filter(|_| start > 0) {
             Some(kept) => kept,
             // A resumed guest may be in the middle of a listing that was taken before.
             None => {
                 let fresh = self.list().await?;
-                let mut kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-                *kept = Some(Arc::clone(&fresh));
+                self.set_listing(Some(Arc::clone(&fresh)));
                 fresh
             }
         };
@@ -310,13 +350,54 @@ impl WasiDir for Directory {
     }
 }
 
-/// A file that was opened through a [`Directory`], or a standard stream.
+/// A file that was opened through a [`Directory`], or a standard stream. A clone is the same open file: they share their
+/// position.
+#[derive(Clone)]
 pub struct OpenFile {
-    pub inner: Box<dyn WasiFile>,
+    pub inner: Arc<dyn WasiFile>,
     pub view: View,
     /// The flags that it was opened with, if it was opened by the guest. On Windows the system does not know all of
     /// them.
     pub fdflags: Option<FdFlags>,
+}
+
+impl OpenFile {
+    /// Changes the open file, which a checkpoint may hold as well: then by another handle of it.
+    fn change(
+        &mut self,
+        action: impl FnOnce(&mut dyn WasiFile) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(file) = Arc::get_mut(&mut self.inner) {
+            return action(file);
+        }
+        let mut handle = duplicate(&*self.inner).ok_or_else(Error::not_supported)?;
+        action(handle.as_mut())?;
+        self.inner = Arc::from(handle);
+        Ok(())
+    }
+}
+
+/// Another handle of an open file, with the same position.
+fn duplicate(file: &dyn WasiFile) -> Option<Box<dyn WasiFile>> {
+    let file = handle(file)?;
+    let file = cap_std::fs::File::from_std(file);
+    Some(Box::new(wasi_common::sync::file::File::from_cap_std(file)))
+}
+
+/// Another handle of a file of upstream's, with the same position.
+#[cfg(unix)]
+fn handle(file: &dyn WasiFile) -> Option<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    let file = file.as_any().downcast_ref::<wasi_common::sync::file::File>()?;
+    file.as_fd().try_clone_to_owned().ok().map(std::fs::File::from)
+}
+
+/// Another handle of a file of upstream's, with the same position.
+#[cfg(windows)]
+fn handle(file: &dyn WasiFile) -> Option<std::fs::File> {
+    use std::os::windows::io::AsHandle as _;
+    let file = file.as_any().downcast_ref::<wasi_common::sync::file::File>()?;
+    file.as_handle().try_clone_to_owned().ok().map(std::fs::File::from)
 }
 
 #[async_trait::async_trait]
@@ -380,15 +461,16 @@ impl WasiFile for OpenFile {
 
     async fn set_fdflags(&mut self, flags: FdFlags) -> Result<(), Error> {
         if !cfg!(windows) {
-            return self.inner.set_fdflags(flags).await;
+            return self.change(|file| wait(file.set_fdflags(flags)));
         }
         // The file is opened again there, and would be at its start.
         let position = self.inner.seek(SeekFrom::Current(0)).await;
-        self.inner.set_fdflags(flags).await?;
+        self.change(|file| wait(file.set_fdflags(flags)))?;
         if let Ok(position) = position {
             self.inner.seek(SeekFrom::Start(position)).await?;
         }
         self.fdflags = self.fdflags.map(|_| flags);
+        self.view.slot.put(Opened::File(self.clone()));
         Ok(())
     }
 
@@ -422,7 +504,7 @@ impl WasiFile for OpenFile {
         offset: u64,
     ) -> Result<u64, Error> {
         #[cfg(windows)]
-        if let Some(file) = windows::duplicate(&*self.inner) {
+        if let Some(file) = handle(&*self.inner) {
             return Ok(windows::read_at(&file, bufs, offset)?);
         }
         self.inner.read_vectored_at(bufs, offset).await
@@ -439,7 +521,7 @@ impl WasiFile for OpenFile {
 
     async fn write_vectored_at<'a>(&self, bufs: &[IoSlice<'a>], offset: u64) -> Result<u64, Error> {
         #[cfg(windows)]
-        if let Some(file) = windows::duplicate(&*self.inner) {
+        if let Some(file) = handle(&*self.inner) {
             return Ok(windows::write_at(&file, bufs, offset)?);
         }
         self.inner.write_vectored_at(bufs, offset).await
@@ -483,14 +565,6 @@ mod windows {
     use std::fs::File;
     use std::io::{IoSlice, IoSliceMut, Seek as _, SeekFrom};
     use std::os::windows::fs::FileExt as _;
-    use std::os::windows::io::AsHandle as _;
-    use wasi_common::WasiFile;
-
-    /// A file of upstream's, with its position, by another handle.
-    pub fn duplicate(file: &dyn WasiFile) -> Option<File> {
-        let file = file.as_any().downcast_ref::<wasi_common::sync::file::File>()?;
-        file.as_handle().try_clone_to_owned().ok().map(File::from)
-    }
 
     /// Does something at an offset. The system would leave the file's position behind it.
     fn at<T>(

@@ -6,8 +6,9 @@
 //!
 //! Invariant: every descriptor of the state is in the table at its number, or the guest does not run.
 
-use super::config::{self, LiveConfig, LiveError, Preopen, Stdin};
-use super::fs::{Directory, View};
+use super::back::Handles;
+use super::config::{self, LiveConfig, LiveError, Preopen, Standard, Stdin};
+use super::fs::{Directory, Opened, View};
 use super::virtual_world::{Inodes, VirtualWorld};
 use super::{Live, errno, wait};
 use crate::descriptors::{Descriptors, OFLAGS_DIRECTORY, StateError};
@@ -167,31 +168,32 @@ impl Live {
         let inodes = world.as_ref().map(VirtualWorld::inodes);
         let mut opening = Opening::new(inodes, &manifest.preopens);
         opening.directories(config.preopens, state);
-        let mut sockets: Vec<_> = config.sockets.into_iter().map(Some).collect();
-        let (mut stdin, mut stdout, mut stderr) =
-            (Some(config.stdin), Some(config.stdout), Some(config.stderr));
+        let sockets = config.sockets;
+        let mut standard = Standard {
+            stdin: config.stdin,
+            stdout: config.stdout.into(),
+            stderr: config.stderr.into(),
+        };
         for OpenDescriptor { fd, target, fdflags, inode } in &state.descriptors {
             let fd = *fd;
             match target {
                 // `from_state` has checked that there is at most one of each.
-                Target::Stdin => {
-                    opening.stdin(fd, stdin.take().unwrap_or_default(), state.stdin_bytes);
-                }
+                Target::Stdin => opening.stdin(fd, &mut standard.stdin, state.stdin_bytes),
                 Target::Stdout => {
-                    let out = config::standard_output(stdout.take().unwrap_or_default());
+                    let out = config::standard_output(&standard.stdout);
                     opening.ctx.insert_file(fd, out, FileAccessMode::WRITE);
                 }
                 Target::Stderr => {
-                    let out = config::standard_error(stderr.take().unwrap_or_default());
+                    let out = config::standard_error(&standard.stderr);
                     opening.ctx.insert_file(fd, out, FileAccessMode::WRITE);
                 }
                 Target::Socket(number) => {
-                    match sockets.get_mut(*number as usize).and_then(Option::take) {
-                        Some(socket) => {
+                    match sockets.get(*number as usize).map(config::listening) {
+                        Some(Ok(socket)) => {
                             let name = format!("listening socket {number}");
-                            let socket = config::listening(socket);
                             opening.file(fd, &name, socket, FileAccessMode::all(), *fdflags);
                         }
+                        Some(Err(error)) => opening.problem(Problem::Given(error)),
                         None => opening.problem(Problem::SocketNotGiven { number: *number }),
                     }
                 }
@@ -206,12 +208,13 @@ impl Live {
                 Target::Opened(file) => opening.opened(fd, file, *fdflags, *inode),
             }
         }
-        let (ctx, problems) = opening.finish();
-        if problems.is_empty() {
-            Ok(Live::over(ctx, args, env, world, descriptors))
-        } else {
-            Err(ResumeError::World { problems })
+        let Opening { ctx, problems, view, opened, .. } = opening;
+        if !problems.is_empty() {
+            return Err(ResumeError::World { problems });
         }
+        let names = manifest.preopens.clone();
+        let handles = Handles::new(view.slot(), opened, standard, sockets, names);
+        Ok(Live::over(ctx, args, env, world, descriptors, handles))
     }
 }
 
@@ -251,6 +254,8 @@ struct Opening<'a> {
     /// A number that no descriptor has.
     scratch_fd: u32,
     problems: Vec<Problem>,
+    /// What was opened, by descriptor.
+    opened: BTreeMap<u32, Opened>,
 }
 
 impl<'a> Opening<'a> {
@@ -262,8 +267,8 @@ impl<'a> Opening<'a> {
             debug_assert!(closed.is_ok(), "a new context has the standard streams");
         }
         let view = View::new(inodes.clone());
-        let (given, problems) = (BTreeMap::new(), Vec::new());
-        Opening { ctx, view, inodes, names, given, scratch_fd: 0, problems }
+        let (given, problems, opened) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Opening { ctx, view, inodes, names, given, scratch_fd: 0, problems, opened }
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -322,28 +327,22 @@ impl<'a> Opening<'a> {
 
     /// What the guest calls a place.
     fn shown(&self, place: &Place) -> String {
-        let top = self.names[place.preopen as usize].as_str();
-        match (top, place.path.as_str()) {
-            (top, "") => top.to_owned(),
-            (".", path) => path.to_owned(),
-            (top, path) => format!("{}/{path}", top.trim_end_matches('/')),
-        }
+        super::back::shown(self.names.get(place.preopen as usize), &place.path)
     }
 
-    fn stdin(&mut self, fd: u32, mut stdin: Stdin, position: u64) {
-        if let Stdin::Bytes(bytes) = &mut stdin {
-            let size_bytes = bytes.len() as u64;
-            if size_bytes < position {
-                self.problem(Problem::StdinShorter { position, size_bytes });
-            }
-            bytes.drain(..bytes.len().min(usize::try_from(position).unwrap_or(usize::MAX)));
-        }
-        // What comes from a terminal or a pipe comes anew.
+    fn stdin(&mut self, fd: u32, stdin: &mut Stdin, position: u64) {
         let from_file = matches!(stdin, Stdin::File(_));
         let file = match config::open_stdin(stdin, &self.view) {
             Ok(file) => file,
             Err(error) => return self.problem(Problem::Given(error)),
         };
+        if let Stdin::Injected(injected) = stdin {
+            let size_bytes = injected.len_bytes();
+            if size_bytes < position {
+                self.problem(Problem::StdinShorter { position, size_bytes });
+            }
+        }
+        // What comes from a terminal or a pipe comes anew.
         if from_file
             && let Ok(stat) = wait(file.get_filestat())
             && stat.filetype == FileType::RegularFile
@@ -351,9 +350,10 @@ impl<'a> Opening<'a> {
             if stat.size < position {
                 self.problem(Problem::StdinShorter { position, size_bytes: stat.size });
             }
-            self.seek(fd, "standard input", &*file, SeekFrom::Start(position));
+            self.seek(fd, "standard input", &file, SeekFrom::Start(position));
         }
-        self.ctx.insert_file(fd, file, FileAccessMode::READ);
+        self.opened.insert(fd, Opened::File(file.clone()));
+        self.ctx.insert_file(fd, Box::new(file), FileAccessMode::READ);
     }
 
     fn seek(&mut self, fd: u32, path: &str, file: &dyn WasiFile, to: SeekFrom) {
@@ -384,6 +384,7 @@ impl<'a> Opening<'a> {
     fn preopen(&mut self, fd: u32, number: u32, inode: Option<u64>) {
         let Some(dir) = self.directory(fd, number) else { return };
         self.remember(&dir, ".", true, inode);
+        self.opened.insert(fd, Opened::Directory(dir.clone()));
         self.ctx.insert_dir(fd, Box::new(dir), PathBuf::from(&self.names[number as usize]));
     }
 
@@ -435,6 +436,7 @@ impl<'a> Opening<'a> {
             if let Err(error) = self.opened_directory(fd, dir, place, file.follow) {
                 self.problem(not_openable(path, reason(error)));
             }
+            self.opened.extend(self.view.slot().take().map(|opened| (fd, opened)));
             return;
         }
         let regular = stat.filetype == FileType::RegularFile;
@@ -457,6 +459,7 @@ impl<'a> Opening<'a> {
         );
         match wait(opened) {
             Ok(opened) => {
+                let held = self.view.slot().take();
                 let mut mode = FileAccessMode::empty();
                 mode.set(FileAccessMode::READ, read);
                 mode.set(FileAccessMode::WRITE, write);
@@ -466,6 +469,7 @@ impl<'a> Opening<'a> {
                 }
                 let changed = fdflags.filter(|now| *now != file.open_fdflags);
                 self.file(fd, &path, opened, mode, changed);
+                self.opened.extend(self.view.slot().take().or(held).map(|held| (fd, held)));
             }
             Err(error) => self.problem(not_openable(path, reason(error))),
         }
@@ -495,10 +499,6 @@ impl<'a> Opening<'a> {
         // to its own place at once.
         self.ctx.table().renumber(opened?.into(), fd)
     }
-
-    fn finish(self) -> (WasiCtx, Vec<Problem>) {
-        (self.ctx, self.problems)
-    }
 }
 
 /// If the file cannot be the one that was open: what that was.
@@ -514,7 +514,7 @@ fn unlike(file: &OpenedFile, found: u8) -> Option<&'static str> {
     }
 }
 
-fn flags(bits: u16) -> FdFlags {
+pub(super) fn flags(bits: u16) -> FdFlags {
     FdFlags::from(types::Fdflags::from_bits_truncate(bits))
 }
 
@@ -535,7 +535,7 @@ pub struct GoneConnection {
 }
 
 impl GoneConnection {
-    fn new() -> GoneConnection {
+    pub(super) fn new() -> GoneConnection {
         GoneConnection {
             #[cfg(unix)]
             closed: std::os::unix::net::UnixStream::pair().ok().map(|(one, _)| one),

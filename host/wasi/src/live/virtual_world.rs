@@ -38,6 +38,13 @@ impl VirtualWorld {
         }
     }
 
+    /// Goes back to a state of this world.
+    pub fn restore(&mut self, state: WorldState, numbers: Numbers) {
+        self.clock = VirtualClock { elapsed_ns: state.elapsed_ns };
+        self.random.set_position(state.random_bytes);
+        *self.inodes.0.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
+    }
+
     pub fn inodes(&self) -> Inodes {
         self.inodes.clone()
     }
@@ -109,8 +116,9 @@ impl VirtualWorld {
 #[derive(Clone, Default)]
 pub struct Inodes(Arc<Mutex<Numbers>>);
 
-#[derive(Default)]
-struct Numbers {
+/// Which numbers were given.
+#[derive(Clone, Default)]
+pub struct Numbers {
     /// By device and inode of the host.
     known: HashMap<(u64, u64), u64>,
     last: u64,
@@ -119,6 +127,11 @@ struct Numbers {
 }
 
 impl Inodes {
+    /// The numbers given so far.
+    pub fn numbers(&self) -> Numbers {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Numbers that come after this one.
     fn after(last: u64) -> Inodes {
         Inodes(Arc::new(Mutex::new(Numbers { last, ..Numbers::default() })))

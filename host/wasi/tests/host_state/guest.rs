@@ -7,7 +7,8 @@ use wrr_trace::{
     Reply, Tick,
 };
 use wrr_wasi::{
-    Descriptors, Host, Live, LiveConfig, Output, Preopen, ResumeError, Source, Stdin, Stop,
+    Descriptors, Host, Live, LiveConfig, LiveState, NotTakenBack, Output, Preopen, ResumeError,
+    Source, Stdin, Stop,
 };
 
 pub const CREAT: u64 = 1;
@@ -77,6 +78,10 @@ impl<S: Source> Source for Watched<S> {
         self.0.state()
     }
 
+    fn live(&mut self) -> Option<&mut Live> {
+        self.0.live()
+    }
+
     fn set_output(&mut self, output: wrr_wasi::ReplayOutput) {
         self.0.set_output(output);
     }
@@ -111,6 +116,14 @@ impl Guest {
         Guest { host, memory: vec![0; 1 << 16], manifest, seen }
     }
 
+    /// Goes back to a moment, as a session does.
+    pub fn back_to(&mut self, then: &LiveState) -> NotTakenBack {
+        let report = self.host.live().unwrap().restore(then);
+        let descriptors = Descriptors::from_state(&then.host_state()).unwrap();
+        self.seen.lock().unwrap().descriptors = Some(descriptors);
+        report
+    }
+
     /// What was computed from the events alone.
     pub fn state(&self) -> HostState {
         let state = self.seen.lock().unwrap().descriptors.as_ref().unwrap().state();
@@ -135,6 +148,11 @@ impl Guest {
     fn put(&mut self, addr: u32, bytes: &[u8]) -> (u64, u64) {
         self.memory[addr as usize..][..bytes.len()].copy_from_slice(bytes);
         (u64::from(addr), bytes.len() as u64)
+    }
+
+    /// A list of one buffer of this length, for a call of one's own.
+    pub fn prepared_list(&mut self, len: usize) -> u64 {
+        self.list(len).0
     }
 
     fn list(&mut self, len: usize) -> (u64, u64) {

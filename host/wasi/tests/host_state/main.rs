@@ -1,5 +1,6 @@
 //! What a host knows of its guest: followed from events, gone on from in a replay and in the real world.
 
+mod back;
 mod guest;
 mod hostile;
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use wrr_trace::{Errno, Function, HostState, Reply, Target};
 use wrr_wasi::{Descriptors, Problem, ResumeError};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Open(u32, &'static str, u64, u64, u64),
     Close(u32),
     Renumber(u32, u32),
@@ -41,7 +41,7 @@ fn dir() -> impl Strategy<Value = u32> {
     prop_oneof![4 => Just(3_u32), 1 => 3_u32..10]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let oflags = prop::sample::select(vec![0, CREAT, CREAT | TRUNC, TRUNC, CREAT | 4, 2]);
     let rights = prop::sample::select(vec![READ, WRITE, READ | WRITE, 0]);
     let fdflags = || prop::sample::select(vec![0_u64, 0, 1, 4, 5]);
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(guest: &mut Guest, step: &Step) {
+pub fn take(guest: &mut Guest, step: &Step) {
     match *step {
         Step::Open(dir, path, oflags, rights, fdflags) => {
             guest.open(dir, path, oflags, rights, fdflags);
