@@ -14,8 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 use wrr::format::{EventIndex, Tick};
 use wrr::{
-    Checkpoints, Ending, LiveConfig, Moment, Played, Position, RecordOptions, ReplayOutput,
-    Replayed, ResumeTo, SeekOptions, Session, Spacing, Stdin, Trace, TrackerKind,
+    Checkpoints, Ending, LiveConfig, Moment, Playback, Played, Position, RecordOptions,
+    ReplayOutput, Replayed, ResumeTo, SeekOptions, Spacing, Stdin, Trace, TrackerKind,
 };
 
 /// How many frames of a stack are shown to people.
@@ -160,7 +160,7 @@ fn wall_seconds(trace: &Trace<'_>, tick: Tick) -> anyhow::Result<Option<f64>> {
 
 fn state_json(
     trace: &Trace<'_>,
-    session: &mut Session<'_>,
+    session: &mut Playback<'_>,
     read: Option<&[u8]>,
 ) -> anyhow::Result<serde_json::Value> {
     let Position { tick, event, in_call } = session.position();
@@ -192,7 +192,7 @@ fn state_json(
 
 fn state_lines(
     trace: &Trace<'_>,
-    session: &mut Session<'_>,
+    session: &mut Playback<'_>,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let Position { tick, event, in_call } = session.position();
     let mut lines = Vec::new();

@@ -26,8 +26,8 @@ mod follower;
 mod index;
 mod job;
 mod moment;
+mod playback;
 mod resume;
-mod session;
 mod trace;
 
 pub use compare::{Difference, diff};
@@ -36,8 +36,8 @@ pub use follower::{Checkpoints, Spacing};
 pub use index::Indexed;
 pub use job::{Interrupt, Job, RecordOptions, Recorded, record, run};
 pub use moment::Moment;
+pub use playback::{Playback, Played, Seek, SeekOptions};
 pub use resume::ResumeTo;
-pub use session::{Played, Seek, SeekOptions, Session};
 pub use trace::{Replayed, Trace};
 
 pub use wrr_engine::{

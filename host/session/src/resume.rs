@@ -2,7 +2,7 @@
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Finished, RecordOptions, Recorded, entry, finish, live_variant};
-use crate::session::SeekOptions;
+use crate::playback::SeekOptions;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
 use wrr_engine::{Guest, Images, Program, Reached, Until, Variant};

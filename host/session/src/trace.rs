@@ -1,6 +1,6 @@
 //! Recorded runs: replaying and verifying.
 
-use crate::session::{Played, until_of};
+use crate::playback::{Played, until_of};
 use crate::{End, Error};
 use std::path::Path;
 use wrr_engine::{

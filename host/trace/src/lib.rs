@@ -58,7 +58,7 @@ pub use preview1::{
 pub use reader::{CheckpointEntry, Events, Tail, TraceReader};
 pub use times::TimeStamp;
 pub use writer::{
-    CancelHandle, CheckpointSink, Follow, Interrupter, Saved, TraceAppender, TraceWriter,
+    CancelHandle, CheckpointSink, Follow, Interrupter, Mark, Saved, TraceAppender, TraceWriter,
     WriterOptions,
 };
 

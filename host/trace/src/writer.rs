@@ -72,6 +72,35 @@ pub struct Saved {
     pub file_bytes: u64,
 }
 
+/// A place in a recording to which its writer can go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the file ended, in bytes.
+    end: u64,
+    /// How many chunks it had.
+    chunks: usize,
+    /// How many events.
+    events: u64,
+    /// How many pages.
+    pages: u32,
+    /// The tick of the last event.
+    tick: Tick,
+}
+
+impl Mark {
+    /// How many pages the file had.
+    #[must_use]
+    pub fn pages(&self) -> u32 {
+        self.pages
+    }
+}
+
+/// What the guest's thread asks of the writer's.
+enum Request {
+    Mark,
+    Rewind(Mark),
+}
+
 struct State {
     encoder: BatchEncoder,
     queue: VecDeque<Batch>,
@@ -92,6 +121,9 @@ struct State {
     /// The writer holds a batch that is not in the file yet.
     writing: bool,
     closing: Option<Close>,
+    request: Option<Request>,
+    /// The answer to the last request.
+    answer: Option<Result<Mark, TraceError>>,
     /// The thread has ended.
     done: bool,
     failed: Option<TraceError>,
@@ -147,6 +179,19 @@ impl State {
         let elapsed_ns = elapsed_ns.max(self.last_stamp.elapsed_ns);
         self.last_stamp = TimeStamp { tick, event: self.encoder.next_event(), elapsed_ns };
         self.stamps.push(self.last_stamp);
+    }
+
+    /// Forgets what came behind a mark. Time goes on.
+    fn rewind(&mut self, mark: &Mark) {
+        self.queue.clear();
+        self.encoder = BatchEncoder::new(EventIndex(mark.events), mark.tick);
+        self.stamps.retain(|stamp| stamp.event.0 <= mark.events && stamp.tick <= mark.tick);
+        let TimeStamp { tick, event, .. } = &mut self.last_stamp;
+        (*tick, *event) = ((*tick).min(mark.tick), (*event).min(EventIndex(mark.events)));
+        self.checkpoints.clear();
+        self.checkpoint_bytes = 0;
+        self.pages = mark.pages;
+        self.irregular = true;
     }
 
     /// Nothing more is accepted from here on.
@@ -246,6 +291,8 @@ impl TraceWriter {
                 flush_wanted: false,
                 writing: true,
                 closing: None,
+                request: None,
+                answer: None,
                 done: false,
                 failed: None,
                 irregular: false,
@@ -388,6 +435,41 @@ impl TraceWriter {
         }
     }
 
+    /// Remembers this place, with everything that was appended in the file.
+    ///
+    /// # Errors
+    /// The writer's error; [`TraceError::RecordingEnded`] once the recording is being finished.
+    pub fn mark(&self) -> Result<Mark, TraceError> {
+        self.flush()?;
+        self.ask(self.shared.lock(), Request::Mark)
+    }
+
+    /// Goes back: what was written behind the mark has not happened. Whoever follows the recording or puts checkpoints into it must
+    /// have stopped before, and starts anew behind the mark.
+    ///
+    /// # Errors
+    /// As [`TraceWriter::mark`]; [`TraceError::Io`] if the file cannot be cut off, as that of a pipe: then nothing has changed.
+    pub fn rewind(&self, mark: &Mark) -> Result<(), TraceError> {
+        self.ask(self.shared.lock(), Request::Rewind(*mark)).map(drop)
+    }
+
+    fn ask(&self, mut state: MutexGuard<'_, State>, request: Request) -> Result<Mark, TraceError> {
+        state.request = Some(request);
+        self.shared.work.notify_one();
+        loop {
+            if let Some(error) = &state.failed {
+                return Err(error.again());
+            }
+            if let Some(answer) = state.answer.take() {
+                return answer;
+            }
+            if state.closing.is_some() || state.done {
+                return Err(TraceError::RecordingEnded { path: self.shared.path.clone() });
+            }
+            state = self.shared.wait_for_room(state);
+        }
+    }
+
     /// A handle for a signal handler.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
@@ -455,6 +537,16 @@ fn write_chunks(
         shared.publish(file);
         let mut state = shared.lock();
         state.writing = false;
+        if let Some(Request::Rewind(mark)) = state.request {
+            state.request = None;
+            let rewound = file.rewind(&mark);
+            if rewound.is_ok() {
+                state.rewind(&mark);
+                checkpoint = None;
+            }
+            state.answer = Some(rewound.map(|()| mark));
+            shared.room.notify_all();
+        }
         if state.queue.is_empty() {
             let due = last_seal.elapsed() >= FLUSH_INTERVAL;
             let closing = state.closing.is_some();
@@ -475,6 +567,12 @@ fn write_chunks(
         }
         state.flush_wanted = false;
         shared.room.notify_all();
+        if matches!(state.request, Some(Request::Mark)) {
+            state.request = None;
+            let tick = state.encoder.last_tick();
+            state.answer = Some(Ok(file.mark(tick)));
+            shared.room.notify_all();
+        }
         // All events are in the file, but for a batch that the guest's thread compresses.
         let over = state.closing.is_some() && !state.compressing;
         if options.canonical {
@@ -586,6 +684,50 @@ mod tests {
             let reader = TraceReader::open(&path).unwrap();
             assert_eq!(reader.events().unwrap().count() as u64, i + 1);
             assert_eq!(reader.ending(), None);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_has_not_happened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for canonical in [true, false] {
+            let module: Arc<[u8]> = b"\0asm\x01\0\0\0".repeat(500).into();
+            let manifest = Manifest::for_module(&module);
+            let options = WriterOptions { canonical, elapsed_ns: 0 };
+            let create = |path: &Path| {
+                TraceWriter::create(path, &manifest, Arc::clone(&module), options).unwrap()
+            };
+            let append = |writer: &TraceWriter, events: std::ops::Range<u64>, seed: u64| {
+                for i in events {
+                    let (call, outcome) = call(i ^ seed);
+                    writer.append(Tick(i * 10), &call, &outcome).unwrap();
+                }
+            };
+            let (straight, back) = (create(&file("straight")), create(&file("back")));
+            append(&straight, 0..7000, 0);
+            append(&back, 0..3000, 0);
+            let early = back.mark().unwrap();
+            append(&back, 3000..5000, 0xffff);
+            let late = back.mark().unwrap();
+            append(&back, 5000..6000, 0xffff);
+            back.stamp(Tick(1_000_000));
+            back.rewind(&late).unwrap();
+            append(&back, 5000..9000, 0xffff);
+            back.rewind(&early).unwrap();
+            assert_eq!(back.mark().unwrap(), early, "nothing is left of it");
+            append(&back, 3000..7000, 0);
+            for writer in [straight, back] {
+                let (saved, error) = writer.finish(Ending::Exited { code: 0 }, Tick(70_000));
+                assert!(error.is_none() && saved.events == 7000, "{error:?} {saved:?}");
+            }
+            let events = |name| TraceReader::open(&file(name)).unwrap().events().unwrap();
+            assert!(events("straight").map(Result::unwrap).eq(events("back").map(Result::unwrap)));
+            TraceReader::open(&file("back")).unwrap().check_all().unwrap();
+            if canonical {
+                let bytes = |name| std::fs::read(file(name)).unwrap();
+                assert!(bytes("straight") == bytes("back"));
+            }
         }
     }
 

@@ -3,13 +3,14 @@
 //! Invariant: what was written is never changed; after a failed write the file is cut back to its last
 //! complete chunk.
 
-use super::Batch;
+use super::{Batch, Mark};
 use crate::checkpoint::CheckpointHead;
 use crate::chunk::{
     self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
     PAGE_BYTES, PAGES_PER_CHUNK_MAX,
 };
 use crate::error::TraceError;
+use crate::event::Tick;
 use crate::manifest::{EndNote, HostNote, IndexEntry};
 use crate::times::TimeStamp;
 use rayon::prelude::*;
@@ -25,6 +26,8 @@ pub(super) struct ChunkFile {
     pub(super) end: u64,
     /// Events in complete chunks.
     pub(super) events: u64,
+    /// Pages in complete chunks that this writer has written.
+    pages: u32,
     index: Vec<IndexEntry>,
     compressor: Compressor,
 }
@@ -70,6 +73,7 @@ impl ChunkFile {
             file,
             end: head.len() as u64,
             events: 0,
+            pages: 0,
             index: vec![IndexEntry { kind: header.kind.0, offset, ..IndexEntry::default() }],
             compressor,
         })
@@ -87,7 +91,7 @@ impl ChunkFile {
             .map_err(TraceError::io(path, "cut off the incomplete end of"))?;
         let events = index.iter().map(|entry| entry.events).sum();
         let compressor = compressor(path)?;
-        Ok(ChunkFile { path: path.to_owned(), file, end, events, index, compressor })
+        Ok(ChunkFile { path: path.to_owned(), file, end, events, pages: 0, index, compressor })
     }
 
     fn encode(&mut self, kind: ChunkKind, raw: &[u8]) -> Result<EncodedChunk, TraceError> {
@@ -113,6 +117,9 @@ impl ChunkFile {
             .and_then(|()| self.file.write_all(payload))
             .map_err(TraceError::io(&self.path, "write the trace"))?;
         self.events += entry.events;
+        if header.kind == ChunkKind::PAGES {
+            self.pages += (raw.len() / PAGE_BYTES) as u32;
+        }
         self.index.push(IndexEntry { kind: header.kind.0, offset: self.end, ..entry });
         self.end += (CHUNK_HEADER_BYTES + payload.len()) as u64;
         Ok(())
@@ -229,6 +236,23 @@ impl ChunkFile {
         self.write_chunk(ChunkKind::FOOTER, &index_at.to_le_bytes())?;
         // An index does not name these.
         self.index.truncate(self.index.len() - 2);
+        Ok(())
+    }
+
+    /// This place.
+    pub(super) fn mark(&self, tick: Tick) -> Mark {
+        let (chunks, events, pages) = (self.index.len(), self.events, self.pages);
+        Mark { end: self.end, chunks, events, pages, tick }
+    }
+
+    /// Goes back to a place.
+    pub(super) fn rewind(&mut self, mark: &Mark) -> Result<(), TraceError> {
+        self.file
+            .set_len(mark.end)
+            .and_then(|()| self.file.seek(SeekFrom::Start(mark.end)))
+            .map_err(TraceError::io(&self.path, "take events back in"))?;
+        (self.end, self.events, self.pages) = (mark.end, mark.events, mark.pages);
+        self.index.truncate(mark.chunks);
         Ok(())
     }
 

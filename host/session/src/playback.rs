@@ -36,7 +36,7 @@ pub struct Seek {
 }
 
 /// A recorded run that stands at a moment.
-pub struct Session<'a> {
+pub struct Playback<'a> {
     trace: &'a Trace<'a>,
     program: Program,
     variant: Variant,
@@ -69,7 +69,7 @@ impl<'a> Trace<'a> {
     ///
     /// # Errors
     /// [`Error::Moment`] if there is no such moment, otherwise as [`Trace::replay`].
-    pub fn seek(&'a self, moment: &Moment, options: SeekOptions) -> Result<Session<'a>, Error> {
+    pub fn seek(&'a self, moment: &Moment, options: SeekOptions) -> Result<Playback<'a>, Error> {
         let target = self.target(moment)?;
         let variant = match target {
             // The run has stops at every host call, but not at every tick.
@@ -88,7 +88,7 @@ impl<'a> Trace<'a> {
         &'a self,
         moment: &Moment,
         options: SeekOptions,
-    ) -> Result<Session<'a>, Error> {
+    ) -> Result<Playback<'a>, Error> {
         self.seek_target_roughly(Variant::Run, self.target(moment)?, options)
     }
 
@@ -97,7 +97,7 @@ impl<'a> Trace<'a> {
         variant: Variant,
         target: Target,
         options: SeekOptions,
-    ) -> Result<Session<'a>, Error> {
+    ) -> Result<Playback<'a>, Error> {
         match self.seek_in(variant, target, options) {
             // There was no possible stop any more before the end.
             Err(Error::Moment(_)) => self.seek_in(Variant::Inspect, target, options),
@@ -111,10 +111,10 @@ impl<'a> Trace<'a> {
         variant: Variant,
         target: Target,
         options: SeekOptions,
-    ) -> Result<Session<'a>, Error> {
+    ) -> Result<Playback<'a>, Error> {
         let started = Instant::now();
         let program = self.program(variant)?;
-        let mut session = Session {
+        let mut session = Playback {
             trace: self,
             program,
             variant,
@@ -147,7 +147,7 @@ impl<'a> Trace<'a> {
     }
 }
 
-impl Session<'_> {
+impl Playback<'_> {
     fn guest(&mut self) -> &mut Guest {
         self.guest.as_mut().expect("a seek restores before anything else")
     }
@@ -229,7 +229,7 @@ impl Session<'_> {
     }
 }
 
-/// What [`Session::play`] came to.
+/// What [`Playback::play`] came to.
 #[derive(Debug)]
 pub enum Played {
     /// The target.
@@ -349,7 +349,7 @@ impl From<wrr_engine::Refusal> for Restoring {
     }
 }
 
-impl Machine for Session<'_> {
+impl Machine for Playback<'_> {
     type Error = Error;
 
     fn position(&mut self) -> Position {
