@@ -10,6 +10,16 @@ pub const PREVIEW1: &str = "wasi_snapshot_preview1";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// Bytes that the guest does not have.
+    #[error("the program has no {len} bytes at {at:#x} in memory {memory}")]
+    NoSuchBytes {
+        /// The memory's index.
+        memory: u32,
+        /// The first byte's address.
+        at: u64,
+        /// How many.
+        len: usize,
+    },
     /// The guest has come to its end.
     #[error(
         "the program has ended: it has no state to go on from; go back to one of its checkpoints"

@@ -79,6 +79,8 @@ pub(crate) struct State {
     stack_base: usize,
     /// Set by a stop: what the guest was stopped in.
     pause: Option<Pause>,
+    /// It was stopped because the host cannot answer yet.
+    waits: bool,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -131,7 +133,7 @@ pub struct Guest {
 }
 
 impl Program {
-    /// Does something on a thread with a stack that is large enough for the guest's.
+    /// Does something on a stack that is large enough for the guest's.
     ///
     /// # Errors
     /// [`Refusal::Instantiate`] if the host cannot have such a thread.
@@ -139,15 +141,26 @@ impl Program {
         // An interpreter has the guest's stack elsewhere.
         let guest_bytes = if self.engine.is_pulley() { 0 } else { self.stack_bytes };
         let bytes = guest_bytes + HOST_STACK_BYTES;
-        // The guest's stack is part of the host thread's, and the main thread's may be small.
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("wrr guest".to_owned()).stack_size(bytes);
-            let running = thread
-                .spawn_scoped(scope, action)
-                .map_err(|e| Refusal::Instantiate(format!("no stack of {bytes} bytes: {e}")))?;
-            Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
+        on_stack_of(bytes, action)
     }
+}
+
+/// The thread's own stack may be small: that of a main thread, for example.
+#[cfg(unix)]
+fn on_stack_of<R: Send>(bytes: usize, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
+    Ok(stacker::grow(bytes, action))
+}
+
+/// Fibers are not what the engine expects there, so it is a thread's.
+#[cfg(not(unix))]
+fn on_stack_of<R: Send>(bytes: usize, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("wrr guest".to_owned()).stack_size(bytes);
+        let running = thread
+            .spawn_scoped(scope, action)
+            .map_err(|e| Refusal::Instantiate(format!("no stack of {bytes} bytes: {e}")))?;
+        Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 impl Guest {
@@ -184,6 +197,7 @@ impl Guest {
             heart: None,
             stack_base: 0,
             pause: None,
+            waits: false,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -248,6 +262,12 @@ impl Guest {
         Tick(self.store.data().armed.wrapping_sub(left as u64))
     }
 
+    /// Whether the guest was stopped because the host cannot answer its call yet. When it goes on it makes the call again.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.store.data().waits
+    }
+
     /// The tick of a stopped guest.
     #[must_use]
     pub fn stopped_tick(&self) -> Tick {
@@ -278,6 +298,7 @@ impl Guest {
     /// The guest cannot go on for a reason that is not its own: a continuation that does not compile.
     pub fn go(&mut self, until: Until) -> Result<Reached, Refusal> {
         let state = self.store.data_mut();
+        state.waits = false;
         (state.stop_tick, state.stop_event) = match until {
             Until::End => (NEVER, None),
             Until::Tick(tick) => (tick.0, None),
@@ -549,6 +570,11 @@ pub(crate) fn serve(
     };
     match state.host.call(function, args, memory, Tick(tick)) {
         Ok(errno) => Ok(i32::from(errno.number())),
+        Err(wait) if wait.is_waiting() => {
+            caller.data_mut().waits = true;
+            stop(&mut caller, Pause::Call { function, args: args.to_vec() })?;
+            Ok(0)
+        }
         Err(stop) => Err(stop.into()),
     }
 }

@@ -144,6 +144,30 @@ impl Guest {
         self.held.trackers.iter().map(|tracker| tracker.kind()).collect()
     }
 
+    /// Writes into a memory of the stopped guest, as if it had done so itself.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchBytes`] if it has no such memory, or not these bytes.
+    pub fn write_memory(&mut self, index: u32, at: u64, contents: &[u8]) -> Result<(), Refusal> {
+        let handles = self.handles()?;
+        let memory = handles.memories.get(index as usize).copied();
+        let no_such = Refusal::NoSuchBytes { memory: index, at, len: contents.len() };
+        let Some(memory) = memory else { return Err(no_such) };
+        let end = usize::try_from(at).ok().and_then(|at| at.checked_add(contents.len()));
+        let Some(end) = end.filter(|end| *end <= memory.data_size(&self.store)) else {
+            return Err(no_such);
+        };
+        let range = end - contents.len()..end;
+        let trackers = self.held.trackers.get_mut(index as usize);
+        if let Some(tracker) = trackers.filter(|_| !range.is_empty()) {
+            // It may have grown since it was told.
+            tracker.grown(memory.data_size(&self.store)).map_err(engine)?;
+            tracker.before_host_write(range.clone()).map_err(engine)?;
+        }
+        memory.data_mut(&mut self.store)[range].copy_from_slice(contents);
+        Ok(())
+    }
+
     /// Goes back to a state that this guest, or one that it was forked from, was in. The host must be in its state of then
     /// already, and at that number of events. `false`, and nothing has happened, if this instance cannot get there, because memories and tables
     /// only grow and segments stay dropped; a fork can.

@@ -28,7 +28,7 @@ pub trait Observer: Sync {
 impl Observer for () {}
 
 /// What a program is loaded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// To run live.
     Live,

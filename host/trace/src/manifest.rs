@@ -31,7 +31,7 @@ impl std::fmt::Debug for ModuleId {
 }
 
 /// Limits that the guest can run into, so that a replay must have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// The most that one memory may grow to, in bytes.
     pub memory_bytes_max: u64,

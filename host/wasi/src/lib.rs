@@ -38,6 +38,7 @@ pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
 
 use wrr_trace::{
     Call, Ending, Errno, EventIndex, Function, HostState, Outcome, Saved, Tick, TraceError,
+    TraceWriter,
 };
 
 /// Why a host call does not return to the guest.
@@ -74,6 +75,14 @@ pub enum Stop {
     Host(String),
 }
 
+impl Stop {
+    /// Whether the call can be made again later, and has not been carried out.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Stop::WaitsForInput)
+    }
+}
+
 /// Where the outcomes of host calls come from.
 pub trait Source: Send {
     /// The outcome of `call`, made at `tick`. `refused` is the errno of a call that must fail without being
@@ -96,6 +105,11 @@ pub trait Source: Send {
 
     /// The live host behind it, if there is one.
     fn live(&mut self) -> Option<&mut Live> {
+        None
+    }
+
+    /// The recording that is written, if one is.
+    fn writer(&mut self) -> Option<&mut TraceWriter> {
         None
     }
 
@@ -192,6 +206,11 @@ impl Host {
     /// The live host that answers, if one does.
     pub fn live(&mut self) -> Option<&mut Live> {
         self.source.live()
+    }
+
+    /// The recording that is written, if one is.
+    pub fn writer(&mut self) -> Option<&mut TraceWriter> {
+        self.source.writer()
     }
 
     /// From now on a replay shows the guest's output there; nothing else changes.

@@ -80,6 +80,10 @@ impl Source for Recorder {
         self.live.state()
     }
 
+    fn writer(&mut self) -> Option<&mut TraceWriter> {
+        self.writer.as_mut()
+    }
+
     fn live(&mut self) -> Option<&mut Live> {
         Some(&mut self.live)
     }
