@@ -351,6 +351,7 @@ fn job(
             ..LiveConfig::default()
         },
         cache: cache(),
+        engine: None,
         observer: progress,
         limits: wrr::format::Limits::default(),
         name,

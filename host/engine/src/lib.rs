@@ -31,5 +31,5 @@ pub use images::{Images, holes};
 pub use kept::Kept;
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
-pub use wrr_pages::{PageStore, TrackerError, TrackerKind};
+pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
 pub use wrr_transform::{Place, Variant};

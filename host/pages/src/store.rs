@@ -63,6 +63,11 @@ impl PageStore {
         Self::default()
     }
 
+    /// A store whose numbers go on behind `last`: the pages up to there are stored, but it does not know what they hold.
+    pub fn after(last: PageId) -> Self {
+        PageStore { last, ..Self::default() }
+    }
+
     /// The number of a page, a new one if the store does not know it.
     ///
     /// # Errors

@@ -45,6 +45,20 @@ pub enum Error {
     /// The guest's world cannot be put back.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// A checkpoint that the session does not have (any more). The session is as it was.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Somebody will repeat this run, and would not know of it.
+    #[error(
+        "the memory of a recorded run cannot be changed: a replay would not do the same; fork it first"
+    )]
+    Repeatable,
+    /// Only a replay can go live.
+    #[error("the session is live already")]
+    NoReplay,
+    /// The program was lost when something failed before.
+    #[error("the session has lost its program in an earlier failure; start another one")]
+    Lost,
     /// The host could not go on.
     #[error("{0}")]
     Host(String),
@@ -54,6 +68,26 @@ pub enum Error {
     /// Nobody reads the output any more.
     #[error("the output was closed")]
     OutputClosed,
+}
+
+/// Why a session cannot go to a checkpoint, or fork from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It is of a session that runs another module.
+    #[error("the checkpoint is of another program; a program can only go to its own")]
+    OtherProgram,
+    /// It is of another session.
+    #[error("the checkpoint is of another session; use one that this session has taken")]
+    OtherSession,
+    /// It was committed, or an earlier one that was given up with it.
+    #[error("the checkpoint was committed: what came before it is final; use a later one")]
+    Committed,
+    /// The session went back behind it.
+    #[error(
+        "the session went back to before this checkpoint, which has never been now; use an earlier one"
+    )]
+    TakenBack,
 }
 
 impl Error {

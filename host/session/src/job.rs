@@ -1,18 +1,44 @@
 //! Live runs: plain and recorded.
 
-use crate::follower::{Checkpoints, Followed, Follower, Stamper};
-use crate::{End, Error};
+use crate::follower::Checkpoints;
+use crate::{End, Error, Session};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wrr_engine::{
-    CodeCache, Ended, Entry, Guest, Heart, How, Images, Observer, Program, Purpose, Reached,
-    Refusal, Until, Variant, module_bytes,
+    CodeCache, Entry, Observer, Program, Purpose, Refusal, Until, Variant, module_bytes,
 };
-use wrr_trace::{
-    Ending, EventIndex, HostState, Interrupter, Limits, Manifest, ModuleId, Saved, TraceWriter,
-    WriterOptions,
-};
-use wrr_wasi::{Host, Live, LiveConfig, OnTraceError, Recorder, Stop};
+use wrr_trace::{Interrupter, Limits, ModuleId, Saved, TraceWriter};
+use wrr_wasi::{LiveConfig, OnTraceError};
+
+type ProgramKey = (ModuleId, Limits, Variant);
+
+/// Programs that are loaded once and run by many sessions, also at the same time. A clone is the same engine.
+#[derive(Clone, Default)]
+pub struct Engine(Arc<Mutex<HashMap<ProgramKey, Program>>>);
+
+impl Engine {
+    /// An engine that knows no program yet.
+    #[must_use]
+    pub fn new() -> Engine {
+        Engine::default()
+    }
+
+    fn program(
+        &self,
+        key: ProgramKey,
+        load: impl FnOnce() -> Result<Program, Refusal>,
+    ) -> Result<Program, Refusal> {
+        // Held while it is loaded: who comes second waits instead of compiling it as well.
+        let mut programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = programs.get(&key) {
+            return Ok(program.clone());
+        }
+        let program = load()?;
+        programs.insert(key, program.clone());
+        Ok(program)
+    }
+}
 
 /// A program, what it gets, and how it is run.
 pub struct Job<'a> {
@@ -28,6 +54,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where compiled code is kept.
     pub cache: Option<CodeCache>,
+    /// Where programs are kept that several sessions run; otherwise the job loads its own.
+    pub engine: Option<Engine>,
     /// Is told when something takes long.
     pub observer: &'a dyn Observer,
 }
@@ -43,6 +71,7 @@ impl Job<'static> {
             live: LiveConfig { args: vec![name.to_owned()], ..LiveConfig::default() },
             limits: Limits::default(),
             cache: None,
+            engine: None,
             observer: &(),
         }
     }
@@ -103,28 +132,34 @@ pub(crate) fn live_variant(deterministic: bool) -> Variant {
 }
 
 /// A job that can be started.
-struct Prepared {
-    module: Arc<[u8]>,
-    id: ModuleId,
-    program: Program,
-    variant: Variant,
-    entry: Entry,
+pub(crate) struct Prepared {
+    pub module: Arc<[u8]>,
+    pub id: ModuleId,
+    pub program: Program,
+    pub variant: Variant,
+    pub entry: Entry,
 }
 
 /// Checks and compiles everything that can fail before the world is touched.
-fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
+pub(crate) fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
     let load = |job: &mut Job<'_>| -> Result<Prepared, Refusal> {
         let module: Arc<[u8]> = module_bytes(std::mem::take(&mut job.module))?.into();
         let id = ModuleId::of(&module);
         let variant = live_variant(job.live.deterministic);
-        let program = Program::load(
-            Arc::clone(&module),
-            id,
-            &job.limits,
-            job.cache.as_ref(),
-            (Purpose::Live, variant),
-            job.observer,
-        )?;
+        let load = || {
+            Program::load(
+                Arc::clone(&module),
+                id,
+                &job.limits,
+                job.cache.as_ref(),
+                (Purpose::Live, variant),
+                job.observer,
+            )
+        };
+        let program = match &job.engine {
+            Some(engine) => engine.program((id, job.limits, variant), load)?,
+            None => load()?,
+        };
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
         Ok(Prepared { module, id, program, variant, entry })
@@ -136,64 +171,8 @@ fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
-pub fn run(mut job: Job<'_>) -> Result<End, Error> {
-    let Prepared { program, variant, entry, .. } = prepare(&mut job)?;
-    let host = Host::new(Live::new(job.live)?);
-    let (guest, ended) = run_to_end(&program, variant, &entry, host, None)
-        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
-    Ok(finish(guest, ended, Finished::Unrecorded)?.end)
-}
-
-fn run_to_end(
-    program: &Program,
-    variant: Variant,
-    entry: &Entry,
-    host: Host,
-    heart: Option<Box<dyn Heart>>,
-) -> Result<(Guest, Ended), Refusal> {
-    let mut guest = Guest::new(program, variant, entry, host)?;
-    guest.set_heart(heart);
-    match program.on_guest_stack(|| guest.go(Until::End)).and_then(|reached| reached)? {
-        Reached::Ended(ended) => Ok((guest, ended)),
-        Reached::Stopped => unreachable!("nobody asked for a stop"),
-    }
-}
-
-/// What has to be finished behind a live guest.
-pub(crate) enum Finished {
-    Unrecorded,
-    Recorded { follower: Option<Follower> },
-}
-
-/// How a live guest ended, with its recording brought to an end.
-pub(crate) fn finish(
-    mut guest: Guest,
-    ended: Ended,
-    finished: Finished,
-) -> Result<Recorded, Error> {
-    let Ended { how, tick, trap } = ended;
-    let by_itself = matches!(how, How::Ended(_));
-    let (ending, stop) = match how {
-        How::Ended(ending) => (ending, None),
-        How::Stopped(stop) => (Ending::HostFailed { what: stop.to_string() }, Some(stop)),
-    };
-    let end = End { ending, trap };
-    let events = guest.events().0;
-    let Finished::Recorded { follower } = finished else {
-        return Ok(Recorded { end, events, not_saved: None });
-    };
-    if let Some(follower) = follower {
-        follower.finish(by_itself, EventIndex(events));
-    }
-    let not_saved = match guest.host().finish(&end.ending, tick) {
-        Ok(()) => None,
-        Err(Stop::NotSaved { saved, error }) if matches!(stop, Some(Stop::Trace(_))) => {
-            return Err(Error::NotSaved { saved, error });
-        }
-        Err(Stop::NotSaved { saved, error }) => Some((saved, error)),
-        Err(other) => return Err(Error::Host(other.to_string())),
-    };
-    Ok(Recorded { end, events, not_saved })
+pub fn run(job: Job<'_>) -> Result<End, Error> {
+    Ok(to_end(Session::start(job)?)?.end)
 }
 
 /// Runs a program live and records it into `path`.
@@ -201,53 +180,12 @@ pub(crate) fn finish(
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`], [`Error::Trace`] if nothing was started.
 /// [`Error::NotSaved`] if the guest was stopped because its trace could not be written.
-pub fn record(
-    mut job: Job<'_>,
-    path: &Path,
-    options: RecordOptions<'_>,
-) -> Result<Recorded, Error> {
-    let Prepared { module, id, program, variant, entry } = prepare(&mut job)?;
-    let manifest = Manifest {
-        recorder: env!("CARGO_PKG_VERSION").to_owned(),
-        name: job.name.clone(),
-        module: id,
-        module_bytes: module.len() as u64,
-        args: job.live.args.clone(),
-        env: job.live.env.clone(),
-        preopens: job.live.preopens.iter().map(|p| p.guest.clone()).collect(),
-        sockets: job.live.sockets.len() as u32,
-        invoke: job.invoke.clone(),
-        deterministic: job.live.deterministic,
-        limits: job.limits,
-        origin: None,
-    };
-    let deterministic = job.live.deterministic;
-    let writer_options = WriterOptions { canonical: deterministic, elapsed_ns: 0 };
-    let live = Live::new(job.live)?;
-    let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
-    if let Some(on_start) = options.on_start {
-        on_start(Interrupt::new(&writer));
-    }
-    let follower = match options.checkpoints {
-        Some(checkpoints) => {
-            let followed = Followed {
-                program: program.clone(),
-                variant,
-                entry: entry.clone(),
-                state: HostState::at_start(&manifest),
-                event: EventIndex(0),
-                guest: None,
-                images: Images::new(checkpoints.tracker),
-            };
-            Follower::start(&writer, followed, checkpoints)?
-        }
-        None => None,
-    };
-    let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
-    // A deterministic recording knows no wall clock.
-    let heart: Option<Box<dyn Heart>> =
-        if deterministic { None } else { Some(Box::new(Stamper::new(follower.as_ref()))) };
-    let (guest, ended) = run_to_end(&program, variant, &entry, host, heart)
-        .map_err(|refusal| Error::Refused { name: job.name, refusal })?;
-    finish(guest, ended, Finished::Recorded { follower })
+pub fn record(job: Job<'_>, path: &Path, options: RecordOptions<'_>) -> Result<Recorded, Error> {
+    to_end(Session::record(job, path, options)?)
+}
+
+/// Runs a session to its end, or to where nobody is left who could put in what it waits for.
+pub(crate) fn to_end(mut session: Session) -> Result<Recorded, Error> {
+    session.run_until(Until::End)?;
+    session.finish()
 }

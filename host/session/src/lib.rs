@@ -28,26 +28,31 @@ mod job;
 mod moment;
 mod playback;
 mod resume;
+mod session;
 mod trace;
 
 pub use compare::{Difference, diff};
-pub use error::Error;
+pub use error::{CheckpointError, Error};
 pub use follower::{Checkpoints, Spacing};
 pub use index::Indexed;
-pub use job::{Interrupt, Job, RecordOptions, Recorded, record, run};
+pub use job::{Engine, Interrupt, Job, RecordOptions, Recorded, record, run};
 pub use moment::Moment;
 pub use playback::{Playback, Played, Seek, SeekOptions};
 pub use resume::ResumeTo;
+pub use session::{CheckpointId, ForkOptions, Reached, Session};
 pub use trace::{Replayed, Trace};
 
 pub use wrr_engine::{
     Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError,
-    TrackerKind, Variant,
+    TrackerKind, Until, Variant,
 };
 pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;
 pub use wrr_trace::{Ending, TraceError};
-pub use wrr_wasi::{Divergence, LiveConfig, OnTraceError, Output, Preopen, ReplayOutput, Stdin};
+pub use wrr_wasi::{
+    Divergence, Injected, LiveConfig, NotTakenBack, OnTraceError, Output, Preopen, ReplayOutput,
+    Stdin,
+};
 
 /// The end of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]

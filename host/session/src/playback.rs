@@ -271,6 +271,11 @@ impl Trace<'_> {
 
     /// A host that answers from the recording from an event on.
     fn host_at(&self, event: EventIndex, state: HostState) -> Result<Host, Error> {
+        Ok(Host::at(self.source_at(event, state)?, event))
+    }
+
+    /// What answers from the recording from an event on.
+    pub(crate) fn source_at(&self, event: EventIndex, state: HostState) -> Result<Replay, Error> {
         let feed = Feed {
             events: Box::new(self.reader().events_from(event)?),
             next: event,
@@ -279,7 +284,7 @@ impl Trace<'_> {
             ending_tick: self.reader().end_tick(),
             look_ahead: LookAhead::No,
         };
-        Ok(Host::at(Replay::at(feed, ReplayOutput::discard())?, event))
+        Ok(Replay::at(feed, ReplayOutput::discard())?)
     }
 
     /// A guest in the state of a checkpoint, or at the start.

@@ -1,13 +1,14 @@
 //! A live run that goes on from a moment of a recorded one.
 
-use crate::follower::{Checkpoints, Followed, Follower, Stamper};
-use crate::job::{Finished, RecordOptions, Recorded, entry, finish, live_variant};
+use crate::follower::{Checkpoints, Followed, Follower};
+use crate::job::{RecordOptions, Recorded, entry, live_variant, to_end};
 use crate::playback::SeekOptions;
+use crate::session::Session;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
-use wrr_engine::{Guest, Images, Program, Reached, Until, Variant};
+use wrr_engine::{Guest, Images, Program, Variant};
 use wrr_trace::{Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions};
-use wrr_wasi::{Live, LiveConfig, Recorder};
+use wrr_wasi::{LiveConfig, Recorder};
 
 /// Where the new recording goes, and how it is made.
 pub struct ResumeTo<'a, 'b> {
@@ -37,18 +38,17 @@ impl Trace<'_> {
         // Between the target and the first possible stop behind it the guest asks nothing of the world, so it does not matter
         // that this variant cannot stop at every tick.
         let variant = live_variant(self.reader().manifest().deterministic);
-        let session = self.seek_target_roughly(variant, target, SeekOptions::default())?;
-        let (program, mut guest) = session.into_guest();
-        guest.limit_stack();
-        let refused = |refusal| self.refused(refusal);
+        let playback = self.seek_target_roughly(variant, target, SeekOptions::default())?;
+        let variant = playback.variant();
+        let (program, guest) = playback.into_guest();
         let manifest = self.reader().manifest();
-        let state = guest.host().state();
-        let live = Live::resume(live, manifest, &state)?;
+        let mut session = Session::resumed(manifest.clone(), program.clone(), variant, guest);
         let Some(ResumeTo { path, options }) = to else {
-            guest.host().set_source(live);
-            let ended = run_on(&program, &mut guest).map_err(refused)?;
-            return finish(guest, ended, Finished::Unrecorded);
+            session.go_live(live)?;
+            return to_end(session);
         };
+        let live = session.opened(live)?;
+        let guest = session.guest()?;
         let origin = Origin {
             trace: self.reader().path().file_name().unwrap_or_default().to_string_lossy().into(),
             tick: guest.tick(),
@@ -71,17 +71,17 @@ impl Trace<'_> {
         if let Some(on_start) = options.on_start.take() {
             on_start(Interrupt::new(&writer));
         }
-        self.copy_history(&guest, &writer)?;
+        self.copy_history(guest, &writer)?;
         let follower = match options.checkpoints {
             Some(checkpoints) => {
-                self.follow_from_here((&program, variant), &mut guest, &writer, checkpoints)?
+                self.follow_from_here((&program, variant), guest, &writer, checkpoints)?
             }
             None => None,
         };
-        guest.host().set_source(Recorder::new(live, writer, options.on_trace_error));
-        guest.set_heart(Some(Box::new(Stamper::new(follower.as_ref()))));
-        let ended = run_on(&program, &mut guest).map_err(refused)?;
-        finish(guest, ended, Finished::Recorded { follower })
+        let (live, world) = live;
+        session.live_in(Recorder::new(live, writer, options.on_trace_error), world)?;
+        session.recorded(follower, options.checkpoints);
+        to_end(session)
     }
 
     /// Everything that was recorded before the guest's moment, with the checkpoints.
@@ -156,14 +156,5 @@ impl Trace<'_> {
             images: Images::with_store(store, checkpoints.tracker),
         };
         Ok(Follower::start(writer, followed, checkpoints)?)
-    }
-}
-
-fn run_on(program: &Program, guest: &mut Guest) -> Result<wrr_engine::Ended, wrr_engine::Refusal> {
-    loop {
-        match program.on_guest_stack(|| guest.go(Until::End)).and_then(|reached| reached)? {
-            Reached::Ended(ended) => return Ok(ended),
-            Reached::Stopped => {}
-        }
     }
 }

@@ -1,0 +1,741 @@
+//! A program under control: it runs to a moment, is kept there, goes back, and forks.
+//!
+//! ```text
+//!   record ─┐               run_until              ┌▶ rollback: the same session, at a checkpoint
+//!   start  ─┼▶ session ───────────────▶ checkpoint ┤
+//!   replay ─┘      ▲ go_live (a replay only)       └▶ fork: another session, which starts there
+//! ```
+//!
+//! What a rollback takes back has not happened: a recording goes on behind the checkpoint, and its file is that of a run that
+//! never took the other way. Checkpoints that lay there are gone.
+//!
+//! Invariant: a session that went back, and a fork, cannot be told from one that came there by itself.
+
+use crate::follower::{Checkpoints, Followed, Follower, Stamper};
+use crate::job::{Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
+use crate::playback::{Played, SeekOptions};
+use crate::{CheckpointError, End, Error, Interrupt, Job, Moment, Trace};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use wrr_engine::{
+    Ended, Entry, Guest, How, Images, Kept, PageId, PageStore, Program, StackFrame, Until, Variant,
+};
+use wrr_timeline::{Position, Target};
+use wrr_trace::{
+    Ending, EventIndex, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter,
+    WriterOptions,
+};
+use wrr_wasi::{
+    Host, Live, LiveConfig, LiveState, NotTakenBack, Output, Preopen, Recorder, ReplayOutput,
+    Source, Stdin, Stop,
+};
+
+/// A follower is not started more often than this by a recording that goes back and back.
+const FOLLOWER_AGAIN: Duration = Duration::from_secs(1);
+
+/// A checkpoint of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CheckpointId {
+    module: ModuleId,
+    session: u64,
+    number: u64,
+}
+
+/// What [`Session::run_until`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The moment.
+    Stopped,
+    /// The program reads standard input, and nothing was put in: see [`Stdin::Injected`].
+    Input,
+    /// The program's end.
+    Ended(End),
+    /// The end of a recording that was cut off.
+    CutOff,
+}
+
+/// What is different for a fork.
+#[derive(Default)]
+pub struct ForkOptions {
+    /// Its standard input; otherwise it goes on in the same one.
+    pub stdin: Option<Stdin>,
+    /// Its standard output; otherwise that of the session that it was forked from.
+    pub stdout: Option<Output>,
+    /// Its standard error; otherwise that of the session that it was forked from.
+    pub stderr: Option<Output>,
+}
+
+/// A program under control.
+pub struct Session {
+    id: u64,
+    name: String,
+    manifest: Manifest,
+    program: Program,
+    variant: Variant,
+    entry: Entry,
+    /// There is none after a failure in which it was lost.
+    guest: Option<Guest>,
+    world: World,
+    recording: Option<Recording>,
+    points: BTreeMap<u64, Point>,
+    /// How many checkpoints were taken.
+    taken: u64,
+    /// Those with lower numbers were committed.
+    committed: u64,
+    ended: Option<SessionEnd>,
+}
+
+/// Where the outcomes of host calls come from.
+pub(crate) enum World {
+    /// From nowhere yet.
+    None,
+    Live {
+        preopens: Vec<Preopen>,
+        sockets: Vec<TcpListener>,
+    },
+    Replay {
+        trace: Arc<Trace<'static>>,
+        ended: bool,
+    },
+}
+
+struct Recording {
+    checkpoints: Option<Checkpoints>,
+    follower: Option<Follower>,
+    /// When the last follower was started.
+    followed: Instant,
+}
+
+#[derive(Clone)]
+struct SessionEnd {
+    end: End,
+    tick: Tick,
+    by_itself: bool,
+    /// The host stopped it because its trace could not be written.
+    unsaved: bool,
+}
+
+struct Point {
+    kept: Kept,
+    host: HostPoint,
+    mark: Option<Mark>,
+}
+
+enum HostPoint {
+    Live(LiveState),
+    Replay(HostState),
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Session {
+    /// A program at its start, which runs live and is not recorded.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Live`].
+    pub fn start(mut job: Job<'_>) -> Result<Session, Error> {
+        let prepared = prepare(&mut job)?;
+        let (manifest, world) = (manifest_of(&job, &prepared), World::of(&job.live)?);
+        let host = Host::new(Live::new(job.live)?);
+        Session::new(manifest, prepared.program, prepared.variant, host, world)
+    }
+
+    /// A program at its start, which runs live and is recorded into `path`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Live`], [`Error::Trace`] if the file cannot be made.
+    pub fn record(
+        mut job: Job<'_>,
+        path: &Path,
+        options: RecordOptions<'_>,
+    ) -> Result<Session, Error> {
+        let prepared = prepare(&mut job)?;
+        let (manifest, world) = (manifest_of(&job, &prepared), World::of(&job.live)?);
+        let live = Live::new(job.live)?;
+        let writer_options = WriterOptions { canonical: manifest.deterministic, elapsed_ns: 0 };
+        let writer =
+            TraceWriter::create(path, &manifest, Arc::clone(&prepared.module), writer_options)?;
+        if let Some(on_start) = options.on_start {
+            on_start(Interrupt::new(&writer));
+        }
+        let follower = match options.checkpoints {
+            Some(checkpoints) => {
+                let followed = Followed {
+                    program: prepared.program.clone(),
+                    variant: prepared.variant,
+                    entry: prepared.entry.clone(),
+                    state: HostState::at_start(&manifest),
+                    event: EventIndex(0),
+                    guest: None,
+                    images: Images::new(checkpoints.tracker),
+                };
+                Follower::start(&writer, followed, checkpoints)?
+            }
+            None => None,
+        };
+        let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
+        let Prepared { program, variant, .. } = prepared;
+        let mut session = Session::new(manifest, program, variant, host, world)?;
+        session.recorded(follower, options.checkpoints);
+        Ok(session)
+    }
+
+    /// A recorded run at its start.
+    ///
+    /// # Errors
+    /// As [`Trace::replay`].
+    pub fn replay(trace: Arc<Trace<'static>>) -> Result<Session, Error> {
+        let playback = trace.seek_roughly(&Moment::Start, SeekOptions { checkpoints: false })?;
+        let (program, guest) = playback.into_guest();
+        Session::of_replay(&trace, program, Variant::Run, guest)
+    }
+
+    /// A recorded run at one of its moments: the first possible stop there or behind it.
+    ///
+    /// # Errors
+    /// As [`Trace::seek`].
+    pub fn replay_at(trace: Arc<Trace<'static>>, moment: &Moment) -> Result<Session, Error> {
+        Session::replay_to(&trace, trace.target(moment)?)
+    }
+
+    pub(crate) fn replay_to(trace: &Arc<Trace<'static>>, target: Target) -> Result<Session, Error> {
+        let variant = live_variant(trace.reader().manifest().deterministic);
+        let playback = trace.seek_target_roughly(variant, target, SeekOptions::default())?;
+        let variant = playback.variant();
+        let (program, guest) = playback.into_guest();
+        Session::of_replay(trace, program, variant, guest)
+    }
+
+    /// A recorded run behind everything that was recorded, from where it can [go live](Session::go_live).
+    ///
+    /// # Errors
+    /// [`Error::Trace`]; as [`Trace::seek`].
+    pub fn open(path: &Path) -> Result<Session, Error> {
+        let trace = Arc::new(Trace::open(path)?);
+        let target = trace.frontier()?;
+        Session::replay_to(&trace, target)
+    }
+
+    fn of_replay(
+        trace: &Arc<Trace<'static>>,
+        program: Program,
+        variant: Variant,
+        guest: Guest,
+    ) -> Result<Session, Error> {
+        let manifest = trace.reader().manifest().clone();
+        let world = World::Replay { trace: Arc::clone(trace), ended: false };
+        Ok(Session::with(manifest, program, variant, guest, world))
+    }
+
+    /// A guest at a moment of a recording that is about to go live.
+    pub(crate) fn resumed(
+        manifest: Manifest,
+        program: Program,
+        variant: Variant,
+        guest: Guest,
+    ) -> Session {
+        Session::with(manifest, program, variant, guest, World::None)
+    }
+
+    fn with(
+        manifest: Manifest,
+        program: Program,
+        variant: Variant,
+        guest: Guest,
+        world: World,
+    ) -> Session {
+        Session {
+            id: next_id(),
+            name: manifest.name.clone(),
+            entry: entry(manifest.invoke.as_deref(), &manifest.args),
+            manifest,
+            program,
+            variant,
+            guest: Some(guest),
+            world,
+            recording: None,
+            points: BTreeMap::new(),
+            taken: 0,
+            committed: 0,
+            ended: None,
+        }
+    }
+
+    fn new(
+        manifest: Manifest,
+        program: Program,
+        variant: Variant,
+        host: Host,
+        world: World,
+    ) -> Result<Session, Error> {
+        let entry = entry(manifest.invoke.as_deref(), &manifest.args);
+        let guest = Guest::new(&program, variant, &entry, host)
+            .map_err(|refusal| Error::Refused { name: manifest.name.clone(), refusal })?;
+        Ok(Session::with(manifest, program, variant, guest, world))
+    }
+
+    /// What is recorded from now on.
+    pub(crate) fn recorded(
+        &mut self,
+        follower: Option<Follower>,
+        checkpoints: Option<Checkpoints>,
+    ) {
+        self.recording = Some(Recording { checkpoints, follower, followed: Instant::now() });
+        self.set_heart();
+    }
+
+    /// Notes the time while the guest computes, if it is recorded.
+    fn set_heart(&mut self) {
+        let Some(recording) = &self.recording else { return };
+        // A deterministic recording knows no wall clock.
+        let stamper = Stamper::new(recording.follower.as_ref());
+        if !self.manifest.deterministic
+            && let Some(guest) = &mut self.guest
+        {
+            guest.set_heart(Some(Box::new(stamper)));
+        }
+    }
+
+    pub(crate) fn refused(&self, refusal: wrr_engine::Refusal) -> Error {
+        Error::Refused { name: self.name.clone(), refusal }
+    }
+
+    pub(crate) fn guest(&mut self) -> Result<&mut Guest, Error> {
+        self.guest.as_mut().ok_or(Error::Lost)
+    }
+
+    // --- running ---
+
+    /// Runs on until a moment, or to the end. A session that has ended stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] and [`Error::Trace`] of a replay; a failure of the host.
+    pub fn run_until(&mut self, until: Until) -> Result<Reached, Error> {
+        if let Some(ended) = &self.ended {
+            return Ok(Reached::Ended(ended.end.clone()));
+        }
+        self.follow_again()?;
+        if let World::Replay { trace, ended } = &mut self.world {
+            if *ended {
+                return Ok(Reached::CutOff);
+            }
+            let target = match until {
+                Until::End => None,
+                Until::Tick(tick) => Some(Target::Tick(tick)),
+                Until::Event(event) => Some(Target::Event(event)),
+            };
+            let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+            return match trace.play(&self.program, guest, target)? {
+                Played::Stopped => Ok(Reached::Stopped),
+                Played::CutOff => {
+                    *ended = true;
+                    Ok(Reached::CutOff)
+                }
+                Played::Ended(end) => {
+                    let tick = guest.tick();
+                    Ok(self.has_ended(SessionEnd { end, tick, by_itself: true, unsaved: false }))
+                }
+                Played::Passed => {
+                    *ended = true;
+                    Err(Error::Moment("the replay ended before it got there".to_owned()))
+                }
+            };
+        }
+        let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+        let reached = self.program.on_guest_stack(|| guest.go(until)).and_then(|r| r);
+        match reached.map_err(|refusal| self.refused(refusal))? {
+            wrr_engine::Reached::Stopped if self.guest()?.is_waiting() => Ok(Reached::Input),
+            wrr_engine::Reached::Stopped => Ok(Reached::Stopped),
+            wrr_engine::Reached::Ended(Ended { how, tick, trap }) => {
+                let by_itself = matches!(how, How::Ended(_));
+                let (ending, unsaved) = match how {
+                    How::Ended(ending) => (ending, false),
+                    How::Stopped(stop) => {
+                        let what = stop.to_string();
+                        (Ending::HostFailed { what }, matches!(stop, Stop::Trace(_)))
+                    }
+                };
+                let end = End { ending, trap };
+                Ok(self.has_ended(SessionEnd { end, tick, by_itself, unsaved }))
+            }
+        }
+    }
+
+    fn has_ended(&mut self, ended: SessionEnd) -> Reached {
+        let end = ended.end.clone();
+        self.ended = Some(ended);
+        Reached::Ended(end)
+    }
+
+    /// Brings a recording to its end and lets go of the program. One that has not ended by itself is recorded as interrupted.
+    ///
+    /// # Errors
+    /// [`Error::NotSaved`] if the program was stopped because its trace could not be written.
+    pub fn finish(mut self) -> Result<Recorded, Error> {
+        let tick = self.guest()?.tick();
+        let interrupted = End { ending: Ending::Interrupted, trap: None };
+        let SessionEnd { end, tick, by_itself, unsaved } = self
+            .ended
+            .take()
+            .unwrap_or(SessionEnd { end: interrupted, tick, by_itself: false, unsaved: false });
+        let events = self.guest()?.events().0;
+        let Some(recording) = self.recording.take() else {
+            return Ok(Recorded { end, events, not_saved: None });
+        };
+        if let Some(follower) = recording.follower {
+            follower.finish(by_itself, EventIndex(events));
+        }
+        let not_saved = match self.guest()?.host().finish(&end.ending, tick) {
+            Ok(()) => None,
+            Err(Stop::NotSaved { saved, error }) if unsaved => {
+                return Err(Error::NotSaved { saved, error });
+            }
+            Err(Stop::NotSaved { saved, error }) => Some((saved, error)),
+            Err(other) => return Err(Error::Host(other.to_string())),
+        };
+        Ok(Recorded { end, events, not_saved })
+    }
+
+    // --- checkpoints ---
+
+    /// Keeps the state of the program, with what its host knows and holds open.
+    ///
+    /// # Errors
+    /// [`wrr_engine::Refusal::Ended`] after its end; the host has no room for it; the recording cannot be written.
+    pub fn checkpoint(&mut self) -> Result<CheckpointId, Error> {
+        let kept = self.guest()?.keep();
+        let kept = kept.map_err(|refusal| self.refused(refusal))?;
+        let is_replay = matches!(self.world, World::Replay { .. });
+        let host = self.guest()?.host();
+        let mark = host.writer().map(|writer| writer.mark()).transpose()?;
+        let host = match host.live() {
+            Some(live) if !is_replay => HostPoint::Live(live.save()),
+            _ => HostPoint::Replay(host.state()),
+        };
+        let number = self.taken;
+        self.taken += 1;
+        self.points.insert(number, Point { kept, host, mark });
+        Ok(self.id_of(number))
+    }
+
+    fn id_of(&self, number: u64) -> CheckpointId {
+        CheckpointId { module: self.manifest.module, session: self.id, number }
+    }
+
+    /// The checkpoints that the session can go back to, oldest first.
+    pub fn checkpoints(&self) -> impl Iterator<Item = CheckpointId> + '_ {
+        self.points.keys().map(|number| self.id_of(*number))
+    }
+
+    fn check(&self, id: CheckpointId) -> Result<(), CheckpointError> {
+        if id.module != self.manifest.module {
+            return Err(CheckpointError::OtherProgram);
+        }
+        if id.session != self.id {
+            return Err(CheckpointError::OtherSession);
+        }
+        match self.points.contains_key(&id.number) {
+            true => Ok(()),
+            false if id.number < self.committed => Err(CheckpointError::Committed),
+            false => Err(CheckpointError::TakenBack),
+        }
+    }
+
+    /// Goes back to a checkpoint: memory, stack, descriptors, clocks. Checkpoints that were taken later are gone. Tells what
+    /// could not be put back; nothing, in a replay.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`], and nothing has happened; the recording cannot be cut back, and nothing has happened.
+    pub fn rollback(&mut self, id: CheckpointId) -> Result<NotTakenBack, Error> {
+        self.check(id)?;
+        let point = &self.points[&id.number];
+        let events = point.kept.events();
+        if let Some(mark) = &point.mark {
+            let mark = *mark;
+            self.stop_following();
+            if let Some(writer) = self.guest()?.host().writer() {
+                writer.rewind(&mark)?;
+            }
+        }
+        let point = &self.points[&id.number];
+        let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+        let report = match (&point.host, &mut self.world) {
+            (HostPoint::Live(state), _) => {
+                guest.host().live().map(|live| live.restore(state)).unwrap_or_default()
+            }
+            (HostPoint::Replay(state), World::Replay { trace, ended }) => {
+                guest.host().set_source(trace.source_at(events, state.clone())?);
+                *ended = false;
+                NotTakenBack::default()
+            }
+            (HostPoint::Replay(_), _) => return Err(Error::Lost),
+        };
+        guest.host().set_events(events);
+        let in_place = guest.roll_back(&point.kept);
+        let in_place =
+            in_place.map_err(|refusal| Error::Refused { name: self.name.clone(), refusal })?;
+        if !in_place {
+            let host = self.guest.take().ok_or(Error::Lost)?.into_host();
+            let point = &self.points[&id.number];
+            let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host);
+            self.guest = Some(guest.map_err(|refusal| self.refused(refusal))?);
+            self.set_heart();
+        }
+        self.points.split_off(&(id.number + 1));
+        self.ended = None;
+        Ok(report)
+    }
+
+    /// Makes everything up to a checkpoint final: it and all earlier ones are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub fn commit(&mut self, id: CheckpointId) -> Result<(), Error> {
+        self.check(id)?;
+        self.points = self.points.split_off(&(id.number + 1));
+        self.committed = id.number + 1;
+        Ok(())
+    }
+
+    /// Another session that starts from a checkpoint. It shares memory with this one until either writes to it, has its own
+    /// descriptors, and is not recorded.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`]; [`Error::Resume`] if what was open cannot be opened a second time.
+    pub fn fork(&mut self, id: CheckpointId) -> Result<Session, Error> {
+        self.fork_with(id, ForkOptions::default())
+    }
+
+    /// As [`Session::fork`], with other standard streams.
+    ///
+    /// # Errors
+    /// As [`Session::fork`].
+    pub fn fork_with(&mut self, id: CheckpointId, options: ForkOptions) -> Result<Session, Error> {
+        self.check(id)?;
+        let point = self.points.get_mut(&id.number).ok_or(CheckpointError::TakenBack)?;
+        let name = &self.name;
+        let refused = |refusal| Error::Refused { name: name.clone(), refusal };
+        point.kept.warm_up().map_err(refused)?;
+        let events = point.kept.events();
+        let (host, world) = match (&point.host, &self.world) {
+            (HostPoint::Live(state), World::Live { preopens, sockets }) => {
+                let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+                let live = guest.host().live().ok_or(Error::Lost)?;
+                let (stdout, stderr) = live.outputs();
+                let world = World::Live { preopens: preopens.clone(), sockets: cloned(sockets)? };
+                let config = LiveConfig {
+                    preopens: preopens.clone(),
+                    sockets: cloned(sockets)?,
+                    stdin: options.stdin.unwrap_or_else(|| live.stdin()),
+                    stdout: options.stdout.unwrap_or(stdout),
+                    stderr: options.stderr.unwrap_or(stderr),
+                    deterministic: self.manifest.deterministic,
+                    ..LiveConfig::default()
+                };
+                let live = Live::resume(config, &self.manifest, &state.host_state())?;
+                (Host::at(live, events), world)
+            }
+            (HostPoint::Replay(state), World::Replay { trace, .. }) => {
+                let source = trace.source_at(events, state.clone())?;
+                let world = World::Replay { trace: Arc::clone(trace), ended: false };
+                (Host::at(source, events), world)
+            }
+            _ => return Err(Error::Lost),
+        };
+        let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host)
+            .map_err(refused)?;
+        let manifest = self.manifest.clone();
+        Ok(Session::with(manifest, self.program.clone(), self.variant, guest, world))
+    }
+
+    /// A replay goes on live from where it is: what the program had open is opened again, its clock and its chance are real. Its
+    /// checkpoints are gone, as they are of the replay.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] with everything that is missing, and nothing has happened; [`Error::NoReplay`].
+    pub fn go_live(&mut self, live: LiveConfig) -> Result<(), Error> {
+        if let World::Live { .. } = &self.world {
+            return Err(Error::NoReplay);
+        }
+        let (live, world) = self.opened(live)?;
+        self.live_in(live, world)
+    }
+
+    /// Opens what the program had open.
+    pub(crate) fn opened(&mut self, live: LiveConfig) -> Result<(Live, World), Error> {
+        let world = World::of(&live)?;
+        let state = self.guest()?.host().state();
+        Ok((Live::resume(live, &self.manifest, &state)?, world))
+    }
+
+    /// Is live from now on.
+    pub(crate) fn live_in(
+        &mut self,
+        source: impl Source + 'static,
+        world: World,
+    ) -> Result<(), Error> {
+        let guest = self.guest()?;
+        guest.host().set_source(source);
+        guest.limit_stack();
+        self.world = world;
+        self.points.clear();
+        self.committed = self.taken;
+        Ok(())
+    }
+
+    // --- followers ---
+
+    fn stop_following(&mut self) {
+        let Some(recording) = &mut self.recording else { return };
+        let Some(follower) = recording.follower.take() else { return };
+        let events = self.guest.as_ref().map_or(EventIndex(0), Guest::events);
+        follower.finish(false, events);
+    }
+
+    /// Starts a follower of a recording that went back.
+    fn follow_again(&mut self) -> Result<(), Error> {
+        let Some(recording) = &self.recording else { return Ok(()) };
+        let Some(checkpoints) = recording.checkpoints else { return Ok(()) };
+        let is_early = recording.followed.elapsed() < FOLLOWER_AGAIN;
+        if recording.follower.is_some() || is_early || self.points.is_empty() {
+            return Ok(());
+        }
+        let (program, variant, entry) = (self.program.clone(), self.variant, self.entry.clone());
+        let mut checkpoint = {
+            let state = self.guest()?.state();
+            state.map_err(|refusal| self.refused(refusal))?
+        };
+        let guest = self.guest()?;
+        checkpoint.host = guest.host().state();
+        let memories = guest.memory_count().unwrap_or(0);
+        let contents = (0..memories)
+            .map(|index| guest.memory_bytes(index).unwrap_or_default().to_vec())
+            .collect();
+        let Some(writer) = guest.host().writer() else { return Ok(()) };
+        // What was stored before may be stored once more; numbers go on.
+        let stored = PageId(writer.checkpoint_sink().page_count());
+        let followed = Followed {
+            program,
+            variant,
+            entry,
+            state: checkpoint.host.clone(),
+            event: checkpoint.event,
+            guest: Some((checkpoint, contents)),
+            images: Images::with_store(PageStore::after(stored), checkpoints.tracker),
+        };
+        let follower = Follower::start(writer, followed, checkpoints)?;
+        if let Some(recording) = &mut self.recording {
+            (recording.follower, recording.followed) = (follower, Instant::now());
+        }
+        self.set_heart();
+        Ok(())
+    }
+
+    // --- looking at it ---
+
+    /// Where the program stands.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn position(&mut self) -> Result<Position, Error> {
+        let guest = self.guest()?;
+        Ok(Position {
+            tick: guest.tick(),
+            event: guest.events(),
+            in_call: matches!(guest.pause(), Pause::Call { .. }),
+        })
+    }
+
+    /// The stack of the stopped program, innermost frame first.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn stack(&mut self) -> Result<Vec<StackFrame>, Error> {
+        let stack = self.guest()?.stack();
+        stack.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// BLAKE3 of the program's state: frames, globals, tables, memories. As [`Playback::state_hash`](crate::Playback::state_hash).
+    ///
+    /// # Errors
+    /// [`Error::Lost`]; it holds something that has no portable form.
+    pub fn state_hash(&mut self) -> Result<[u8; 32], Error> {
+        let hash = self.guest()?.state_hash();
+        hash.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// What the host knows of the program: its descriptors with their positions, virtual clocks and chance.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn host_state(&mut self) -> Result<HostState, Error> {
+        Ok(self.guest()?.host().state())
+    }
+
+    /// A memory's bytes; `None` if there is no such memory.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn memory(&mut self, index: u32) -> Result<Option<&[u8]>, Error> {
+        Ok(self.guest()?.memory_bytes(index))
+    }
+
+    /// Writes into a memory, as if the program had done so. Only where nobody has to repeat it: in a live session that is not recorded.
+    ///
+    /// # Errors
+    /// [`Error::Repeatable`] in a replay and while it is recorded; [`wrr_engine::Refusal::NoSuchBytes`].
+    pub fn write_memory(&mut self, index: u32, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        if self.recording.is_some() || matches!(self.world, World::Replay { .. }) {
+            return Err(Error::Repeatable);
+        }
+        let written = self.guest()?.write_memory(index, at, bytes);
+        written.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Where a replay shows what the program writes; a session shows nothing until it is told.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn set_output(&mut self, output: ReplayOutput) -> Result<(), Error> {
+        self.guest()?.host().set_output(output);
+        Ok(())
+    }
+}
+
+impl World {
+    fn of(live: &LiveConfig) -> Result<World, Error> {
+        Ok(World::Live { preopens: live.preopens.clone(), sockets: cloned(&live.sockets)? })
+    }
+}
+
+fn cloned(sockets: &[TcpListener]) -> Result<Vec<TcpListener>, Error> {
+    let clones = sockets.iter().map(TcpListener::try_clone);
+    clones
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::Host(format!("a listening socket cannot be shared: {error}")))
+}
+
+/// What a recording of the job says about it.
+fn manifest_of(job: &Job<'_>, prepared: &Prepared) -> Manifest {
+    Manifest {
+        recorder: env!("CARGO_PKG_VERSION").to_owned(),
+        name: job.name.clone(),
+        module: prepared.id,
+        module_bytes: prepared.module.len() as u64,
+        args: job.live.args.clone(),
+        env: job.live.env.clone(),
+        preopens: job.live.preopens.iter().map(|p| p.guest.clone()).collect(),
+        sockets: job.live.sockets.len() as u32,
+        invoke: job.invoke.clone(),
+        deterministic: job.live.deterministic,
+        limits: job.limits,
+        origin: None,
+    }
+}

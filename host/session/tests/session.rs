@@ -1,0 +1,358 @@
+//! Sessions by themselves: small programs that are kept, go back, fork, and are recorded meanwhile.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use wrr::{
+    CheckpointError, Engine, Error, ForkOptions, Injected, Job, LiveConfig, Moment, Output,
+    Preopen, Reached, RecordOptions, ReplayOutput, Session, Stdin, Trace, Until,
+};
+
+/// Counts the lines of its input in memory, and writes the number behind each.
+const COUNTER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+    (memory (export "memory") 5)
+    (data (i32.const 0) "\40\00\00\00\01\00\00\00\50\00\00\00\02\00\00\00")
+    (data (i32.const 80) "0\n")
+    (func (export "_start")
+      (loop $again
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 32)))
+        (if (i32.load (i32.const 32)) (then
+          (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const 10)) (then
+            (i32.store8 (i32.const 80) (i32.add (i32.load8_u (i32.const 80)) (i32.const 1)))
+            (drop (call $random (i32.const 200000) (i32.const 16)))
+            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 32)))))
+          (br $again))))))"#;
+
+/// Collects what is written.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn output(&self) -> Output {
+        Output::Writer(Box::new(self.clone()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn counter(stdin: Stdin, stdout: &Sink, deterministic: bool) -> Job<'static> {
+    let live = LiveConfig {
+        args: vec!["counter".to_owned()],
+        stdin,
+        stdout: stdout.output(),
+        deterministic,
+        ..LiveConfig::default()
+    };
+    Job { live, ..Job::new(COUNTER.as_bytes().to_vec(), "counter.wat") }
+}
+
+fn until_input(session: &mut Session) {
+    assert_eq!(session.run_until(Until::End).unwrap(), Reached::Input);
+}
+
+fn exit_code(reached: Reached) -> Option<i32> {
+    match reached {
+        Reached::Ended(end) => end.exit_code(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_session_goes_back_with_its_input_and_its_memory() {
+    let (input, output) = (Injected::new(), Sink::default());
+    let mut session =
+        Session::start(counter(Stdin::Injected(input.clone()), &output, false)).unwrap();
+    let start = session.checkpoint().unwrap();
+    until_input(&mut session);
+    input.push(b"a\n");
+    until_input(&mut session);
+    let one = session.checkpoint().unwrap();
+    let (hash, host) = (session.state_hash().unwrap(), session.host_state().unwrap());
+    input.push(b"b\nc\n");
+    until_input(&mut session);
+    assert_eq!(output.text(), "1\n2\n3\n");
+    for _ in 0..3 {
+        assert!(session.rollback(one).unwrap().is_empty());
+        assert_eq!(
+            (session.state_hash().unwrap(), session.host_state().unwrap()),
+            (hash, host.clone())
+        );
+        until_input(&mut session);
+    }
+    assert_eq!(output.text(), "1\n2\n3\n2\n3\n2\n3\n2\n3\n", "what was put in comes again");
+    input.close();
+    assert_eq!(exit_code(session.run_until(Until::End).unwrap()), Some(0));
+    assert!(matches!(session.checkpoint(), Err(Error::Refused { .. })), "it has ended");
+    session.rollback(start).unwrap();
+    assert_eq!(exit_code(session.run_until(Until::End).unwrap()), Some(0));
+    assert!(output.text().ends_with("1\n2\n3\n"));
+}
+
+#[test]
+fn checkpoints_that_a_session_does_not_have_are_refused_and_nothing_happens() {
+    let output = Sink::default();
+    let lines = || Stdin::Bytes(b"a\nb\n".to_vec());
+    let mut session = Session::start(counter(lines(), &output, false)).unwrap();
+    let mut other = Session::start(counter(lines(), &output, false)).unwrap();
+    let mut another =
+        Session::start(Job::new(b"(module (func (export \"_start\")))".to_vec(), "x")).unwrap();
+    let ids: Vec<_> = (0..4).map(|_| session.checkpoint().unwrap()).collect();
+    session.commit(ids[1]).unwrap();
+    session.rollback(ids[2]).unwrap();
+    let kinds = [
+        (ids[0], CheckpointError::Committed),
+        (ids[1], CheckpointError::Committed),
+        (ids[3], CheckpointError::TakenBack),
+        (other.checkpoint().unwrap(), CheckpointError::OtherSession),
+        (another.checkpoint().unwrap(), CheckpointError::OtherProgram),
+    ];
+    let before = session.state_hash().unwrap();
+    for (id, kind) in kinds {
+        for refused in
+            [session.rollback(id).map(drop), session.commit(id), session.fork(id).map(drop)]
+        {
+            match refused {
+                Err(Error::Checkpoint(found)) => assert_eq!(found, kind),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(session.state_hash().unwrap(), before);
+    assert_eq!(session.checkpoints().collect::<Vec<_>>(), [ids[2]]);
+    assert_eq!(exit_code(session.run_until(Until::End).unwrap()), Some(0));
+    session.rollback(ids[2]).unwrap();
+    assert_eq!(
+        session.fork(ids[2]).unwrap().run_until(Until::End).unwrap(),
+        session.run_until(Until::End).unwrap()
+    );
+}
+
+#[test]
+fn forks_run_in_parallel_and_see_nothing_of_each_other() {
+    let (input, output) = (Injected::new(), Sink::default());
+    let mut session =
+        Session::start(counter(Stdin::Injected(input.clone()), &output, false)).unwrap();
+    input.push(b"x\n");
+    until_input(&mut session);
+    // The program is in a call that is not answered: each fork makes it again.
+    let here = session.checkpoint().unwrap();
+    let outputs: Vec<Sink> = (0..8).map(|_| Sink::default()).collect();
+    let forks: Vec<Session> = outputs
+        .iter()
+        .enumerate()
+        .map(|(lines, sink)| {
+            let options = ForkOptions {
+                stdin: Some(Stdin::Bytes([&b"x\n"[..], &b"y\n".repeat(lines)].concat())),
+                stdout: Some(sink.output()),
+                ..ForkOptions::default()
+            };
+            session.fork_with(here, options).unwrap()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for mut fork in forks {
+            scope.spawn(move || {
+                assert_eq!(exit_code(fork.run_until(Until::End).unwrap()), Some(0));
+            });
+        }
+    });
+    for (lines, sink) in outputs.iter().enumerate() {
+        let expected: String = (2..2 + lines).map(|n| format!("{n}\n")).collect();
+        assert_eq!(sink.text(), expected);
+    }
+    input.push(b"z\n");
+    until_input(&mut session);
+    assert_eq!(output.text(), "1\n2\n");
+}
+
+fn replayed(path: &Path) -> String {
+    let sink = Sink::default();
+    let output = ReplayOutput { stdout: Box::new(sink.clone()), stderr: Box::new(std::io::sink()) };
+    let trace = Trace::open(path).unwrap();
+    trace.verify().unwrap();
+    let replayed = trace.replay(output).unwrap();
+    assert_eq!(replayed.end.unwrap().exit_code(), Some(0));
+    sink.text()
+}
+
+#[test]
+fn a_recording_holds_what_was_not_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for deterministic in [false, true] {
+        let (input, output) = (Injected::new(), Sink::default());
+        let job = counter(Stdin::Injected(input.clone()), &output, deterministic);
+        let mut session =
+            Session::record(job, &path("back.wrr"), RecordOptions::default()).unwrap();
+        input.push(b"a\nb");
+        until_input(&mut session);
+        let here = session.checkpoint().unwrap();
+        for _ in 0..3 {
+            input.push(b"\nc\n");
+            until_input(&mut session);
+            session.rollback(here).unwrap();
+        }
+        input.close();
+        assert_eq!(exit_code(session.run_until(Until::End).unwrap()), Some(0));
+        assert!(matches!(session.write_memory(0, 0, b"x"), Err(Error::Repeatable)));
+        let recorded = session.finish().unwrap();
+        assert!(recorded.not_saved.is_none());
+        let lines: String = (1..=7).map(|n| format!("{n}\n")).collect();
+        assert_eq!(replayed(&path("back.wrr")), lines);
+        if deterministic {
+            // The same as a run that never went back.
+            let all = [&b"a\nb"[..], &b"\nc\n".repeat(3)].concat();
+            let straight = counter(Stdin::Bytes(all), &Sink::default(), true);
+            wrr::record(straight, &path("straight.wrr"), RecordOptions::default()).unwrap();
+            assert_eq!(replayed(&path("straight.wrr")), lines);
+        }
+    }
+}
+
+#[test]
+fn a_replay_goes_back_forks_and_goes_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.wrr");
+    let job = counter(Stdin::Bytes(b"a\nb\nc\n".to_vec()), &Sink::default(), false);
+    wrr::record(job, &path, RecordOptions::default()).unwrap();
+
+    let trace = Arc::new(Trace::open(&path).unwrap());
+    let mut session = Session::replay(Arc::clone(&trace)).unwrap();
+    let start = session.checkpoint().unwrap();
+    assert_eq!(
+        session.run_until(Until::Event(wrr::format::EventIndex(5))).unwrap(),
+        Reached::Stopped
+    );
+    let middle = session.checkpoint().unwrap();
+    let hash = session.state_hash().unwrap();
+    let ended = session.run_until(Until::End).unwrap();
+    let last = session.state_hash().unwrap();
+    for _ in 0..2 {
+        session.rollback(middle).unwrap();
+        assert_eq!(session.state_hash().unwrap(), hash);
+        assert_eq!(session.run_until(Until::End).unwrap(), ended);
+        assert_eq!(session.state_hash().unwrap(), last);
+    }
+    session.rollback(start).unwrap();
+    assert_eq!(
+        session.run_until(Until::Event(wrr::format::EventIndex(5))).unwrap(),
+        Reached::Stopped
+    );
+    assert_eq!(session.state_hash().unwrap(), hash);
+
+    let here = session.checkpoint().unwrap();
+    let mut fork = session.fork(here).unwrap();
+    assert_eq!(fork.state_hash().unwrap(), hash);
+    let sink = Sink::default();
+    let stdin = Stdin::Bytes(b"a\nb\nnow\nfor\nsomething else\n".to_vec());
+    let live = LiveConfig { stdin, stdout: sink.output(), ..LiveConfig::default() };
+    fork.go_live(live).unwrap();
+    assert!(matches!(fork.go_live(LiveConfig::default()), Err(Error::NoReplay)));
+    assert_eq!(exit_code(fork.run_until(Until::End).unwrap()), Some(0));
+    assert!(sink.text().ends_with("4\n5\n"), "{}", sink.text());
+    assert_eq!(session.run_until(Until::End).unwrap(), ended, "the replay knows nothing of it");
+
+    let mut at = Session::replay_at(Arc::clone(&trace), &"#5".parse::<Moment>().unwrap()).unwrap();
+    assert_eq!(at.state_hash().unwrap(), hash);
+    assert_eq!(at.run_until(Until::End).unwrap(), ended);
+    Session::open(&path).unwrap();
+}
+
+#[test]
+fn memory_that_has_grown_meanwhile_is_small_again() {
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (memory (export "memory") 1)
+        (global $n (mut i32) (i32.const 0))
+        (func (export "run") (result i32)
+          (drop (call $yield))
+          (drop (memory.grow (i32.const 3)))
+          (i32.store (i32.const 100000) (i32.const 7))
+          (drop (call $yield))
+          (global.set $n (i32.add (global.get $n) (i32.const 1)))
+          (i32.add (memory.size) (global.get $n))))"#;
+    let job = || {
+        let job = Job::new(module.as_bytes().to_vec(), "grow.wat");
+        Job { invoke: Some("run".to_owned()), ..job }
+    };
+    let mut session = Session::start(job()).unwrap();
+    let start = session.checkpoint().unwrap();
+    let at = |event| Until::Event(wrr::format::EventIndex(event));
+    session.run_until(at(1)).unwrap();
+    let grown = session.checkpoint().unwrap();
+    assert_eq!(session.memory(0).unwrap().unwrap().len(), 4 << 16);
+    let ended = session.run_until(Until::End).unwrap();
+    for _ in 0..2 {
+        session.rollback(grown).unwrap();
+        assert_eq!(session.run_until(Until::End).unwrap(), ended);
+    }
+    session.rollback(start).unwrap();
+    assert_eq!(session.memory(0).unwrap().unwrap().len(), 1 << 16);
+    assert_eq!(session.run_until(Until::End).unwrap(), ended);
+    session.rollback(start).unwrap();
+    session.write_memory(0, 65_530, b"abcdef").unwrap();
+    assert!(session.write_memory(0, 65_531, b"abcdef").is_err());
+    assert!(session.write_memory(1, 0, b"").is_err());
+    let fork = session.checkpoint().unwrap();
+    let mut fork = session.fork(fork).unwrap();
+    assert_eq!(&fork.memory(0).unwrap().unwrap()[65_530..], b"abcdef");
+    session.rollback(start).unwrap();
+    assert_eq!(&session.memory(0).unwrap().unwrap()[65_530..], [0; 6]);
+}
+
+#[test]
+fn files_that_cannot_be_taken_back_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "path_create_directory" (func $make (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "made")
+        (func (export "_start") (drop (call $make (i32.const 3) (i32.const 0) (i32.const 4)))))"#;
+    let preopens = vec![Preopen { host: folder.path().to_owned(), guest: "/data".to_owned() }];
+    let live = LiveConfig { preopens, ..LiveConfig::default() };
+    let mut session =
+        Session::start(Job { live, ..Job::new(module.as_bytes().to_vec(), "make.wat") }).unwrap();
+    let start = session.checkpoint().unwrap();
+    session.run_until(Until::End).unwrap();
+    assert_eq!(session.rollback(start).unwrap().files, ["/data/made"]);
+    assert!(session.rollback(start).unwrap().is_empty() || folder.path().join("made").exists());
+}
+
+#[test]
+fn many_sessions_run_on_one_engine() {
+    fn is_send<T: Send + 'static>(_: &T) {}
+    let engine = Engine::new();
+    let sessions: Vec<(Session, Sink)> = (0..6)
+        .map(|_| {
+            let sink = Sink::default();
+            let job = counter(Stdin::Bytes(b"a\nb\n".to_vec()), &sink, false);
+            (Session::start(Job { engine: Some(engine.clone()), ..job }).unwrap(), sink)
+        })
+        .collect();
+    is_send(&sessions);
+    let threads = sessions.into_iter().map(|(mut session, sink)| {
+        std::thread::spawn(move || {
+            session.run_until(Until::End).unwrap();
+            sink.text()
+        })
+    });
+    for thread in threads.collect::<Vec<_>>() {
+        assert_eq!(thread.join().unwrap(), "1\n2\n");
+    }
+}
