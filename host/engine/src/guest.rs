@@ -35,6 +35,9 @@ const NEVER: u64 = i64::MAX as u64;
 pub enum Until {
     /// Nowhere: run to the end.
     End,
+    /// Before the first call of what was asked for (`_start` or an export), behind the module's start function and `_initialize`; at once,
+    /// if that was passed.
+    Entry,
     /// At the first possible stop at this tick or later. In the inspect variant every tick is one.
     Tick(Tick),
     /// Just before this event, in the host call that it answers.
@@ -300,12 +303,13 @@ impl Guest {
         let state = self.store.data_mut();
         state.waits = false;
         (state.stop_tick, state.stop_event) = match until {
-            Until::End => (NEVER, None),
+            Until::End | Until::Entry => (NEVER, None),
             Until::Tick(tick) => (tick.0, None),
             Until::Event(event) => (NEVER, Some(event.0)),
         };
         let here = match until {
             Until::End => false,
+            Until::Entry => self.phase == Phase::Main,
             Until::Tick(tick) => self.tick() >= tick,
             Until::Event(event) => {
                 matches!(self.pause, Pause::Call { .. })
@@ -359,6 +363,10 @@ impl Guest {
                 }
             }
             self.skip_absent_phases();
+            if until == Until::Entry && self.phase == Phase::Main {
+                self.stopped_at = self.tick();
+                return Ok(Reached::Stopped);
+            }
         }
     }
 

@@ -327,6 +327,16 @@ impl Session {
                 return Ok(Reached::CutOff);
             }
             let target = match until {
+                Until::Entry => {
+                    let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+                    let reached = self.program.on_guest_stack(|| guest.go(until)).and_then(|r| r);
+                    return match reached.map_err(|refusal| self.refused(refusal))? {
+                        wrr_engine::Reached::Stopped => Ok(Reached::Stopped),
+                        wrr_engine::Reached::Ended(_) => Err(Error::Moment(
+                            "the replay ended before the program was called".to_owned(),
+                        )),
+                    };
+                }
                 Until::End => None,
                 Until::Tick(tick) => Some(Target::Tick(tick)),
                 Until::Event(event) => Some(Target::Event(event)),
