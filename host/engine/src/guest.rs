@@ -189,6 +189,30 @@ impl Guest {
         args: Vec<Val>,
         host: Host,
     ) -> Result<Guest, Refusal> {
+        let mut guest = Guest::without_data(program, variant, entry, args, host)?;
+        guest.put_data(true)?;
+        Ok(guest)
+    }
+
+    /// Uses up the active data segments, which fill the memories if they are to be.
+    pub(crate) fn put_data(&mut self, fill: bool) -> Result<(), Refusal> {
+        let name = format!("{}data", self.prefix());
+        let Some(data) = self.main.get_func(&mut self.store, &name) else { return Ok(()) };
+        let put = data.call(&mut self.store, &[Val::I32(fill.into())], &mut []);
+        put.map_err(|error| match error.downcast_ref::<Trap>() {
+            Some(trap) => Refusal::Instantiate(format!("its data does not fit: {trap}")),
+            None => Refusal::Instantiate(format!("{error:#}")),
+        })
+    }
+
+    /// An instance whose memories are all zeros, for [`Guest::put_data`].
+    pub(crate) fn without_data(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        args: Vec<Val>,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
         let compiled = program.compile(variant, &())?;
         let state = State {
             host,

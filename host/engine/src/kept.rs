@@ -250,7 +250,8 @@ impl Guest {
         kept: &Kept,
         host: Host,
     ) -> Result<Guest, Refusal> {
-        let mut guest = Guest::with_args(program, variant, entry, args, host)?;
+        let mut guest = Guest::without_data(program, variant, entry, args, host)?;
+        guest.put_data(false)?;
         guest.grow_to_sizes(kept.images.iter().map(|image| image.len_bytes() as u64).collect())?;
         let memories = guest.memories()?;
         for (memory, image) in memories.iter().zip(&kept.images) {

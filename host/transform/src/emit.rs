@@ -38,6 +38,9 @@ pub(crate) enum Helper {
     Load(RefType),
     /// Some value of a type that has no null.
     Zero(RefType),
+    /// Fills the memories with what the active data segments hold if its argument is not 0, and drops these segments. Called once, before
+    /// anything else: a guest that shows another one's memory needs no contents of its own. (Last, so that the others' indices do not depend on it.)
+    Data,
 }
 
 /// How the code that is being written names things.

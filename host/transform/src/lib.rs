@@ -24,7 +24,7 @@ pub use reach::Capturable;
 pub use whole::{HOST_FUNCTIONS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

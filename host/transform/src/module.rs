@@ -35,7 +35,6 @@ pub(crate) struct Sections {
     pub globals: Option<Range<usize>>,
     pub exports: Option<Range<usize>>,
     pub elements: Option<Range<usize>>,
-    pub data_count: Option<Range<usize>>,
     pub data: Option<Range<usize>>,
 }
 
@@ -219,7 +218,6 @@ impl Module {
                     }
                 }
             }
-            Payload::DataCountSection { range, .. } => self.sections.data_count = Some(range),
             Payload::DataSection(reader) => self.sections.data = Some(reader.range()),
             _ => {}
         }

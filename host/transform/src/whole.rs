@@ -22,10 +22,11 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    AbstractHeapType, BlockType, Catch, CodeSection, ConstExpr, ElementSection, Elements,
-    Encode as _, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    HeapType, ImportSection, Instruction, MemorySection, MemoryType, RawSection, RefType,
-    TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
+    AbstractHeapType, BlockType, Catch, CodeSection, ConstExpr, DataCountSection, DataSection,
+    ElementSection, Elements, Encode as _, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, HeapType, ImportSection, Instruction, MemorySection, MemoryType,
+    RawSection, RefType, TableSection, TableType, TagKind, TagSection, TagType, TypeSection,
+    ValType,
 };
 use wasmparser::BinaryReader;
 
@@ -125,6 +126,7 @@ pub(crate) fn helper_name(helper: Helper) -> String {
         Helper::Save(ty) => format!("save.{}", type_name(ty)),
         Helper::Load(ty) => format!("load.{}", type_name(ty)),
         Helper::Zero(ty) => format!("zero.{}", type_name(ty)),
+        Helper::Data => "data".to_owned(),
     }
 }
 
@@ -142,6 +144,7 @@ pub(crate) fn helper_signature(module: &Module, helper: Helper) -> Signature {
     let address = |is_64: bool| if is_64 { ValType::I64 } else { ValType::I32 };
     match helper {
         Helper::DropData(_) | Helper::DropElements(_) => Signature::default(),
+        Helper::Data => Signature { params: vec![ValType::I32], results: Vec::new() },
         Helper::InitMemory { memory, .. } => Signature {
             params: vec![address(module.memory_is_64[memory as usize]), ValType::I32, ValType::I32],
             results: Vec::new(),
@@ -188,6 +191,10 @@ impl Module {
             .map(|defined| self.plan(self.imported_functions + defined))
             .collect::<Result<_, _>>()?;
         let mut helpers: BTreeSet<Helper> = scan.helpers;
+        let segments = self.data_segments()?;
+        if segments.iter().any(|segment| segment.active.is_some()) {
+            helpers.insert(Helper::Data);
+        }
         for plan in &plans {
             reference_helpers(plan, &mut helpers);
         }
@@ -223,7 +230,10 @@ impl Module {
             helpers.keys().map(|&h| add_type(&helper_signature(self, h))).collect();
         let mut helper_bodies = Vec::new();
         for &helper in helpers.keys() {
-            helper_bodies.push(self.helper_body(helper, &kept, &mut dummies, first_dummy));
+            helper_bodies.push(match helper {
+                Helper::Data => data_body(&segments),
+                helper => self.helper_body(helper, &kept, &mut dummies, first_dummy),
+            });
         }
 
         let mut out = wasm_encoder::Module::new();
@@ -271,8 +281,8 @@ impl Module {
         if !elements.is_empty() {
             out.section(&elements);
         }
-        if let Some(range) = &self.sections.data_count {
-            out.section(&RawSection { id: 12, data: &self.bytes[range.clone()] });
+        if !segments.is_empty() {
+            out.section(&DataCountSection { count: segments.len() as u32 });
         }
 
         let mut code = CodeSection::new();
@@ -298,10 +308,37 @@ impl Module {
         }
         hints_section(&mut out, &hints);
         out.section(&code);
-        if let Some(range) = &self.sections.data {
-            out.section(&RawSection { id: 11, data: &self.bytes[range.clone()] });
+        if !segments.is_empty() {
+            let mut data = DataSection::new();
+            for segment in &segments {
+                data.passive(segment.bytes.iter().copied());
+            }
+            out.section(&data);
         }
         Ok(Transformed { wasm: out.finish(), capturable, tables_change: scan.tables_change })
+    }
+
+    fn data_segments(&self) -> Result<Vec<DataSegment<'_>>, TransformError> {
+        let Some(range) = self.sections.data.clone() else { return Ok(Vec::new()) };
+        let reader = BinaryReader::new(&self.bytes[range.clone()], range.start);
+        let mut segments = Vec::new();
+        for data in wasmparser::DataSectionReader::new(reader)? {
+            let data = data?;
+            let active = match data.kind {
+                wasmparser::DataKind::Passive => None,
+                wasmparser::DataKind::Active { memory_index, offset_expr } => {
+                    let mut expression = offset_expr.get_binary_reader();
+                    let bytes = expression.read_bytes(expression.bytes_remaining())?;
+                    // Without its `end`. It names globals only, whose indices stay.
+                    let (_, offset) = bytes.split_last().ok_or(TransformError::Unsupported {
+                        what: "an offset without an expression",
+                    })?;
+                    Some((memory_index, offset))
+                }
+            };
+            segments.push(DataSegment { active, bytes: data.data });
+        }
+        Ok(segments)
     }
 
     fn section(&self, range: &Option<std::ops::Range<usize>>) -> Option<&[u8]> {
@@ -588,6 +625,7 @@ impl Module {
                 put(I::I32Add);
                 put(I::GlobalSet(next));
             }
+            Helper::Data => unreachable!("it has a body of its own"),
             Helper::Zero(ty) => match ty.heap_type {
                 HeapType::Concrete(index) => {
                     put(I::RefFunc(first_dummy + dummies.of_type(index)));
@@ -610,6 +648,35 @@ impl Module {
         put(I::End);
         body
     }
+}
+
+/// A data segment of the original.
+struct DataSegment<'a> {
+    /// The memory, and the offset's expression without its end.
+    active: Option<(u32, &'a [u8])>,
+    bytes: &'a [u8],
+}
+
+/// The body of [`Helper::Data`].
+fn data_body(segments: &[DataSegment<'_>]) -> Function {
+    let mut body = Function::new([]);
+    let active = || {
+        (0..).zip(segments).filter_map(|(index, segment)| Some((index, segment.active?, segment)))
+    };
+    body.instruction(&Instruction::LocalGet(0));
+    body.instruction(&Instruction::If(BlockType::Empty));
+    for (data_index, (mem, offset), segment) in active() {
+        body.raw(offset.iter().copied());
+        body.instruction(&Instruction::I32Const(0));
+        body.instruction(&Instruction::I32Const(segment.bytes.len() as u32 as i32));
+        body.instruction(&Instruction::MemoryInit { mem, data_index });
+    }
+    body.instruction(&Instruction::End);
+    for (data_index, ..) in active() {
+        body.instruction(&Instruction::DataDrop(data_index));
+    }
+    body.instruction(&Instruction::End);
+    body
 }
 
 fn is_exception(ty: RefType) -> bool {

@@ -171,6 +171,13 @@ pub(super) fn in_wasmtime(
             return (observed, 0);
         }
     };
+    let data = instance.get_func(&mut store, &format!("{}data", parsed.prefix()));
+    if let (Some(_), Some(data)) = (variant, data)
+        && let Err(error) = data.call(&mut store, &[Val::I32(1)], &mut [])
+    {
+        observed.calls.push(trap(&error));
+        return (observed, 0);
+    }
     if let (Some(_), Some(start)) = (variant, parsed.start()) {
         let start = format!("{}f{start}", parsed.prefix());
         let start = instance.get_func(&mut store, &start).unwrap();

@@ -79,7 +79,7 @@ impl Script {
         if check_features(bytes).is_err() {
             return Err(Problem::Skipped);
         }
-        let mut start = None;
+        let (mut start, mut data) = (None, None);
         let module = match self.variant {
             None => Module::from_binary(&self.engine, bytes)?,
             Some(variant) => {
@@ -87,6 +87,7 @@ impl Script {
                 let module =
                     wrr_transform::Module::parse(bytes.into(), features()).map_err(failed)?;
                 let transformed = module.transform(variant).map_err(failed)?;
+                data = Some(format!("{}data", module.prefix()));
                 start = module.start().map(|f| format!("{}f{f}", module.prefix()));
                 Module::from_binary(&self.engine, &transformed.wasm)?
             }
@@ -110,6 +111,10 @@ impl Script {
             imports.push(Func::wrap(&mut self.store, crate::guest::trap).into());
         }
         let instance = Instance::new(&mut self.store, &module, &imports)?;
+        let data = data.and_then(|data| instance.get_func(&mut self.store, &data));
+        if let Some(data) = data {
+            data.call(&mut self.store, &[Val::I32(1)], &mut [])?;
+        }
         if let Some(start) = start {
             let start = instance.get_func(&mut self.store, &start).expect("it is exported");
             start.call(&mut self.store, &[], &mut [])?;
