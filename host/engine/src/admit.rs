@@ -1,10 +1,7 @@
 //! Decides before anything starts whether wrr can run a module, and if not, says why.
 
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
-use wrr_trace::{Function, ParamKind};
-
-/// The import module of preview1.
-pub const PREVIEW1: &str = "wasi_snapshot_preview1";
+use wrr_trace::{CONTROL, Function, PREVIEW1, ParamKind};
 
 /// Why a module is not run.
 #[derive(Debug, thiserror::Error)]
@@ -219,9 +216,32 @@ fn check_not_shared(module: &[u8]) -> Result<(), Refusal> {
 pub fn check_imports(module: &wasmtime::Module) -> Result<(), Refusal> {
     // The last ones are what the transform added.
     let own = module.imports().len().saturating_sub(wrr_transform::HOST_FUNCTIONS.len());
-    let problems: Vec<String> =
+    let mut problems: Vec<String> =
         module.imports().take(own).filter_map(|i| import_problem(&i)).collect();
+    let branch = Function::ControlBranch;
+    let branches = module
+        .imports()
+        .any(|import| (import.module(), import.name()) == (branch.module(), branch.name()));
+    if branches && !can_be_given_data(module) {
+        problems.push(format!(
+            "{}.{} (it gives data, for which the module must export `memory` and `cabi_realloc` of type \
+             (param i32 i32 i32 i32) (result i32))",
+            branch.module(),
+            branch.name()
+        ));
+    }
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Imports(problems)) }
+}
+
+fn can_be_given_data(module: &wasmtime::Module) -> bool {
+    let memory = module.get_export("memory");
+    let realloc = module.get_export("cabi_realloc");
+    let is_realloc = |ty: &wasmtime::FuncType| {
+        (ty.params().len(), ty.results().len()) == (4, 1)
+            && ty.params().chain(ty.results()).all(|ty| ty.is_i32())
+    };
+    matches!(memory, Some(wasmtime::ExternType::Memory(memory)) if !memory.is_64())
+        && matches!(realloc, Some(wasmtime::ExternType::Func(ty)) if is_realloc(&ty))
 }
 
 fn import_problem(import: &wasmtime::ImportType<'_>) -> Option<String> {
@@ -235,7 +255,7 @@ fn import_problem(import: &wasmtime::ImportType<'_>) -> Option<String> {
         };
         return Some(format!("{module}.{name} ({what}; a command brings its own)"));
     };
-    if module != PREVIEW1 {
+    if module != PREVIEW1 && module != CONTROL {
         let hint = match module {
             "wasi_unstable" => " (WASI preview0; rebuild it for preview1)",
             "wasi" => " (wasi-threads; build it for wasm32-wasip1)",
@@ -244,8 +264,9 @@ fn import_problem(import: &wasmtime::ImportType<'_>) -> Option<String> {
         };
         return Some(format!("{module}.{name}{hint}"));
     }
-    let Some(function) = Function::from_name(name) else {
-        return Some(format!("{module}.{name} (no such function in preview1)"));
+    let interface = if module == PREVIEW1 { "preview1" } else { "this interface" };
+    let Some(function) = Function::of_import(module, name) else {
+        return Some(format!("{module}.{name} (no such function in {interface})"));
     };
     let is = |ty: &wasmtime::ValType, kind: ParamKind| match kind.is_i64() {
         true => ty.is_i64(),
@@ -254,10 +275,10 @@ fn import_problem(import: &wasmtime::ImportType<'_>) -> Option<String> {
     let params = function.signature().params;
     let params_fit = ty.params().len() == params.len()
         && ty.params().zip(params).all(|(ty, param)| is(&ty, param.kind));
-    let results_fit = match function {
-        Function::ProcExit => ty.results().len() == 0,
-        _ => ty.results().len() == 1 && ty.results().all(|r| r.is_i32()),
+    let results_fit = match function.has_result() {
+        false => ty.results().len() == 0,
+        true => ty.results().len() == 1 && ty.results().all(|r| r.is_i32()),
     };
     (!params_fit || !results_fit)
-        .then(|| format!("{module}.{name} with type {ty}, which is not its type in preview1"))
+        .then(|| format!("{module}.{name} with type {ty}, which is not its type in {interface}"))
 }

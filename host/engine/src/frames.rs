@@ -8,7 +8,7 @@ use crate::guest::{Guest, State, export};
 use crate::pieces::Slot;
 use std::collections::HashMap;
 use wasmtime::{AsContextMut, Memory, Ref, Table, Val};
-use wrr_trace::{Datum, FrameState, Function, Pause};
+use wrr_trace::{Datum, FrameState, Pause};
 use wrr_transform::{FrameLayout, Piece, Saved};
 
 /// Room for the records of a stack, as a multiple of what it takes natively. A native frame has 16 bytes at least; values
@@ -133,7 +133,7 @@ impl Guest {
         };
         let last = match &pending {
             None => None,
-            Some((Function::ProcExit, _)) => Some(Slot::CallWithoutResult),
+            Some((function, _)) if !function.has_result() => Some(Slot::CallWithoutResult),
             Some(_) => Some(Slot::Call),
         };
         self.set_pending(pending);

@@ -1,9 +1,8 @@
 //! Preview1's functions as wasmtime knows them.
 
-use crate::admit::PREVIEW1;
-use crate::guest::{State, serve};
+use crate::guest::{State, serve, serve_control};
 use wasmtime::{Caller, Linker};
-use wrr_trace::Function;
+use wrr_trace::{Function, PREVIEW1};
 
 /// Core wasm types of a parameter, to the `u64` that events hold: zero-extended.
 trait Arg {
@@ -90,6 +89,26 @@ pub(crate) fn define_preview1(linker: &mut Linker<State>) -> wasmtime::Result<()
             serve(caller, Function::ProcExit, &[code.widen()]).map(drop)
         },
     )?;
+    macro_rules! control {
+        ($($function:ident($($param:ident),*) $(-> $result:ident)?;)*) => {$(
+            linker.func_wrap(
+                Function::$function.module(),
+                Function::$function.name(),
+                |caller: Caller<'_, State>, $($param: i32),*| {
+                    let result = serve_control(caller, Function::$function, &[$($param.widen()),*]);
+                    control!(@result result $($result)?)
+                },
+            )?;
+        )*};
+        (@result $given:ident i32) => { $given };
+        (@result $given:ident) => { $given.map(drop) };
+    }
+    control! {
+        ControlCheckpoint(a, b) -> i32;
+        ControlRollback(a, b) -> i32;
+        ControlMark(a, b);
+        ControlBranch(a, b, c);
+    }
     Ok(())
 }
 
@@ -109,13 +128,15 @@ mod tests {
                 .iter()
                 .map(|p| if p.kind.is_i64() { " i64" } else { " i32" })
                 .collect();
-            let result = if *function == Function::ProcExit { "" } else { "(result i32)" };
+            let result = if function.has_result() { "(result i32)" } else { "" };
             text += &format!(
-                "(import \"{PREVIEW1}\" \"{}\" (func (param{params}) {result}))",
+                "(import \"{}\" \"{}\" (func (param{params}) {result}))",
+                function.module(),
                 function.name()
             );
         }
-        text += ")";
+        text += "(memory (export \"memory\") 1)(func (export \"cabi_realloc\")";
+        text += "(param i32 i32 i32 i32) (result i32) (local.get 0)))";
         let engine = wasmtime::Engine::default();
         let module = wasmtime::Module::new(&engine, wat::parse_str(&text).unwrap()).unwrap();
         check_imports(&module).unwrap();

@@ -151,6 +151,12 @@ impl Program {
         Ok(cell.get_or_init(|| compiled))
     }
 
+    /// Whether it controls its own checkpoints.
+    #[must_use]
+    pub fn is_controlling(&self) -> bool {
+        self.loaded().module.imports().any(|import| import.module() == wrr_trace::CONTROL)
+    }
+
     /// What frames may take together where they count it.
     pub(crate) fn stack_room(&self) -> i32 {
         match self.purpose {

@@ -1,9 +1,10 @@
 //! Moments of a recorded run, as people name them.
 
 use crate::{Error, Trace};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use wrr_timeline::{Position, Target};
-use wrr_trace::{Ending, EventIndex, Function, Pause, Tick, TraceReader};
+use wrr_trace::{Ending, Event, EventIndex, Function, Input, Pause, Tick, TraceReader};
 
 /// A moment, as it is written on a command line.
 ///
@@ -27,7 +28,7 @@ pub enum Moment {
     Percent(f64),
     /// So long after the recording's start, by the wall clock.
     Seconds(f64),
-    /// A named checkpoint.
+    /// A named checkpoint, or the call with which the program gave a place this name.
     Name(String),
 }
 
@@ -140,14 +141,10 @@ impl Trace<'_> {
             }
             Moment::Name(name) => {
                 let found = reader.checkpoints().iter().position(|c| c.name.as_ref() == Some(name));
-                let found = found.ok_or_else(|| {
-                    let names: Vec<&str> =
-                        reader.checkpoints().iter().filter_map(|c| c.name.as_deref()).collect();
-                    Error::Moment(match names.is_empty() {
-                        true => format!("@{name}: no checkpoint of the recording has a name"),
-                        false => format!("@{name}: the named checkpoints are {}", names.join(", ")),
-                    })
-                })?;
+                let Some(found) = found else {
+                    let target = self.named_by_the_guest(name)?;
+                    return Ok(Target::Event(target));
+                };
                 let checkpoint = reader.checkpoint(found)?;
                 match checkpoint.pause {
                     Pause::Tick => Target::Tick(checkpoint.tick),
@@ -165,6 +162,34 @@ impl Trace<'_> {
             ))),
             target => Ok(target),
         }
+    }
+
+    /// The last call with which the guest gave a place this name: `mark`, `checkpoint` or `branch`.
+    fn named_by_the_guest(&self, name: &str) -> Result<EventIndex, Error> {
+        let reader = self.reader();
+        let mut names: BTreeSet<String> =
+            reader.checkpoints().iter().filter_map(|checkpoint| checkpoint.name.clone()).collect();
+        let mut found = None;
+        for event in reader.events()? {
+            let Event { index, call, .. } = event?;
+            let (true, Input::Path(given)) = (call.function.is_control(), &call.input) else {
+                continue;
+            };
+            if call.function == Function::ControlRollback {
+                continue;
+            }
+            if given == name.as_bytes() {
+                found = Some(index);
+            }
+            names.insert(String::from_utf8_lossy(given).into_owned());
+        }
+        found.ok_or_else(|| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Error::Moment(match names.is_empty() {
+                true => format!("@{name}: nothing in the recording has a name"),
+                false => format!("@{name}: what has a name is {}", names.join(", ")),
+            })
+        })
     }
 
     /// The positions of the recording's checkpoints, in their order. A checkpoint does not say before it is decoded whether

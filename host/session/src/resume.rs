@@ -64,7 +64,11 @@ impl Trace<'_> {
             // Behind the last stamp that a killed recorder wrote.
             None => self.reader().time_stamps()?.last().map_or(0, |stamp| stamp.elapsed_ns),
         };
-        let writer_options = WriterOptions { canonical: manifest.deterministic, elapsed_ns };
+        let writer_options = WriterOptions {
+            canonical: manifest.deterministic,
+            control: program.is_controlling(),
+            elapsed_ns,
+        };
         let module = self.reader().module()?.into();
         let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
         let mut options = options;

@@ -26,12 +26,12 @@ use wrr_engine::{
 };
 use wrr_timeline::{Position, Target};
 use wrr_trace::{
-    Ending, EventIndex, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter,
+    Ending, EventIndex, Function, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter,
     WriterOptions,
 };
 use wrr_wasi::{
-    Host, Live, LiveConfig, LiveState, NotTakenBack, Output, Preopen, Recorder, ReplayOutput,
-    Source, Stdin, Stop,
+    ControlAnswer, Host, Live, LiveConfig, LiveState, NotTakenBack, Output, Preopen, Recorder,
+    ReplayOutput, Source, Stdin, Stop,
 };
 
 /// A follower is not started more often than this by a recording that goes back and back.
@@ -67,6 +67,8 @@ pub struct ForkOptions {
     pub stdout: Option<Output>,
     /// Its standard error; otherwise that of the session that it was forked from.
     pub stderr: Option<Output>,
+    /// What it is given where the program branches next: `branch` of `wit/control.wit`.
+    pub branch: Option<Vec<u8>>,
 }
 
 /// A program under control.
@@ -87,7 +89,23 @@ pub struct Session {
     /// Those with lower numbers were committed.
     committed: u64,
     ended: Option<SessionEnd>,
+    /// The checkpoints that the program has named.
+    names: BTreeMap<String, Named>,
+    /// What the program is given where it branches.
+    branch: Option<Vec<u8>>,
 }
+
+#[derive(Clone, Copy)]
+struct Named {
+    number: u64,
+    /// How often the program went back to it.
+    rollbacks: u32,
+}
+
+/// The numbers of `failure` in `wit/control.wit`.
+const UNKNOWN: u32 = 0;
+/// See [`UNKNOWN`].
+const GONE: u32 = 1;
 
 /// Where the outcomes of host calls come from.
 pub(crate) enum World {
@@ -159,7 +177,11 @@ impl Session {
         let prepared = prepare(&mut job)?;
         let (manifest, world) = (manifest_of(&job, &prepared), World::of(&job.live)?);
         let live = Live::new(job.live)?;
-        let writer_options = WriterOptions { canonical: manifest.deterministic, elapsed_ns: 0 };
+        let writer_options = WriterOptions {
+            canonical: manifest.deterministic,
+            control: prepared.program.is_controlling(),
+            elapsed_ns: 0,
+        };
         let writer =
             TraceWriter::create(path, &manifest, Arc::clone(&prepared.module), writer_options)?;
         if let Some(on_start) = options.on_start {
@@ -265,6 +287,8 @@ impl Session {
             taken: 0,
             committed: 0,
             ended: None,
+            names: BTreeMap::new(),
+            branch: None,
         }
     }
 
@@ -358,10 +382,20 @@ impl Session {
                 }
             };
         }
-        let guest = self.guest.as_mut().ok_or(Error::Lost)?;
-        let reached = self.program.on_guest_stack(|| guest.go(until)).and_then(|r| r);
-        match reached.map_err(|refusal| self.refused(refusal))? {
-            wrr_engine::Reached::Stopped if self.guest()?.is_waiting() => Ok(Reached::Input),
+        let reached = loop {
+            let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+            let reached = self.program.on_guest_stack(|| guest.go(until)).and_then(|r| r);
+            let reached = reached.map_err(|refusal| self.refused(refusal))?;
+            let stopped = matches!(reached, wrr_engine::Reached::Stopped);
+            if !(stopped && self.guest()?.is_waiting()) {
+                break reached;
+            }
+            if !self.control()? {
+                return Ok(Reached::Input);
+            }
+            self.follow_again()?;
+        };
+        match reached {
             wrr_engine::Reached::Stopped => Ok(Reached::Stopped),
             wrr_engine::Reached::Ended(Ended { how, tick, trap }) => {
                 let by_itself = matches!(how, How::Ended(_));
@@ -376,6 +410,49 @@ impl Session {
                 Ok(self.has_ended(SessionEnd { end, tick, by_itself, unsaved }))
             }
         }
+    }
+
+    /// Does what the program asks for its checkpoints, if that is what it waits for.
+    fn control(&mut self) -> Result<bool, Error> {
+        let guest = self.guest()?;
+        let Pause::Call { function, args } = guest.pause().clone() else { return Ok(false) };
+        if !function.is_control() {
+            return Ok(false);
+        }
+        // The host has looked at it before.
+        let range = args[0] as usize..(args[0] + args[1]) as usize;
+        let name = guest.memory_bytes(0).and_then(|memory| memory.get(range));
+        let name = name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
+        let answer = match function {
+            Function::ControlCheckpoint => {
+                let id = self.checkpoint()?;
+                let named = Named { number: id.number, rollbacks: 0 };
+                if let Some(before) = self.names.insert(name, named) {
+                    self.points.remove(&before.number);
+                }
+                ControlAnswer::Checkpoint(0)
+            }
+            Function::ControlRollback => match self.names.get(&name).copied() {
+                None => ControlAnswer::Rollback(UNKNOWN),
+                Some(Named { number, .. }) if !self.points.contains_key(&number) => {
+                    ControlAnswer::Rollback(GONE)
+                }
+                Some(Named { number, rollbacks }) => {
+                    let report = self.rollback(self.id_of(number))?;
+                    if !report.is_empty() {
+                        tracing::warn!(
+                            "the program went back to its checkpoint {name:?}; {report}"
+                        );
+                    }
+                    let rollbacks = rollbacks.saturating_add(1);
+                    self.names.insert(name, Named { number, rollbacks });
+                    ControlAnswer::Checkpoint(rollbacks)
+                }
+            },
+            _ => ControlAnswer::Branch(self.branch.take()),
+        };
+        self.guest()?.host().answer(answer);
+        Ok(true)
     }
 
     fn has_ended(&mut self, ended: SessionEnd) -> Reached {
@@ -499,6 +576,7 @@ impl Session {
             self.set_heart();
         }
         self.points.split_off(&(id.number + 1));
+        self.names.retain(|_, named| named.number <= id.number);
         self.ended = None;
         Ok(report)
     }
@@ -562,7 +640,9 @@ impl Session {
         let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host)
             .map_err(refused)?;
         let manifest = self.manifest.clone();
-        Ok(Session::with(manifest, self.program.clone(), self.variant, guest, world))
+        let mut fork = Session::with(manifest, self.program.clone(), self.variant, guest, world);
+        fork.branch = options.branch;
+        Ok(fork)
     }
 
     /// A replay goes on live from where it is: what the program had open is opened again, its clock and its chance are real. Its
@@ -596,6 +676,7 @@ impl Session {
         guest.limit_stack();
         self.world = world;
         self.points.clear();
+        self.names.clear();
         self.committed = self.taken;
         Ok(())
     }

@@ -18,7 +18,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of the file format, independent of the program's version.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The first eight bytes of every trace. Bytes that text-mode transfers destroy make such damage obvious.
 pub const MAGIC: [u8; 8] = *b"\x89wrr\r\n\x1a\n";

@@ -299,6 +299,8 @@ impl fmt::Display for Shown<'_> {
             return f.write_str(errno.name());
         }
         match (function.signature().reply, reply) {
+            (_, Reply::Received(0)) if function.is_control() => f.write_str("no data"),
+            (_, Reply::Number(n)) if function.is_control() => write!(f, "{n}"),
             (ReplyKind::Bytes | ReplyKind::Strings | ReplyKind::Received, _) => {
                 write!(f, "{} bytes", data.len())?;
                 if data.is_empty() { Ok(()) } else { write!(f, " {}", quoted(data)) }

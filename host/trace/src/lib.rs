@@ -53,7 +53,8 @@ pub use event::{
 pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
 pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};
 pub use preview1::{
-    Errno, Function, InputKind, PARAMS_MAX, Param, ParamKind, ReplyKind, Signature, filetype_name,
+    CONTROL, Errno, Function, InputKind, PARAMS_MAX, PREVIEW1, Param, ParamKind, ReplyKind,
+    Signature, filetype_name,
 };
 pub use reader::{CheckpointEntry, Events, Tail, TraceReader};
 pub use times::TimeStamp;

@@ -1,8 +1,16 @@
-//! The functions of `wasi_snapshot_preview1`, as a table: names, parameters, what they read and give.
+//! The functions of `wasi_snapshot_preview1`, as a table: names, parameters, what they read and give; and behind
+//! them those with which a guest controls its own checkpoints.
 //!
 //! Source: `wasi_snapshot_preview1.witx` and `typenames.witx` of WASI preview 1; the order is the
 //! witx's, and a function's place in it is its number in traces. Lowering to core wasm follows the
 //! witx ABI: a string or list is a pointer and a length, each result but the errno is an out pointer.
+
+/// The import module of preview1.
+pub const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// The import module of the functions with which a guest controls its own checkpoints: the interface of `wit/control.wit` by its
+/// canonical name. Strings are a pointer and a length; `branch` writes `{some: u8, address: u32, len: u32}` to its last argument.
+pub const CONTROL: &str = "wrr:guest/control@0.1.0";
 
 /// The most parameters a function has (`path_open`).
 pub const PARAMS_MAX: usize = 9;
@@ -122,7 +130,7 @@ use ParamKind::{Fd, Out, Pointer, Rights, S64, U32, U64};
 
 macro_rules! functions {
     ($($variant:ident $name:literal ($($param:ident: $kind:expr),*) $input:expr => $reply:ident;)*) => {
-        /// A function of preview1. The discriminant is its number in traces.
+        /// A function of preview1, or of [`CONTROL`]. The discriminant is its number in traces.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Function {
@@ -190,6 +198,10 @@ functions! {
     SockRecv "sock_recv" (fd: Fd, ri_data: Pointer, ri_data_len: U32, ri_flags: RIFLAGS, out: Out, out2: Out) Buffers(1) => Received;
     SockSend "sock_send" (fd: Fd, si_data: Pointer, si_data_len: U32, si_flags: U32, out: Out) Data(1) => Number;
     SockShutdown "sock_shutdown" (fd: Fd, how: SDFLAGS) None => Nothing;
+    ControlCheckpoint "checkpoint" (path: Pointer, path_len: U32) Path(0) => Number;
+    ControlRollback "rollback" (path: Pointer, path_len: U32) Path(0) => Number;
+    ControlMark "mark" (path: Pointer, path_len: U32) Path(0) => Nothing;
+    ControlBranch "branch" (path: Pointer, path_len: U32, data: Pointer) Path(0) => Received;
 }
 
 impl Function {
@@ -199,10 +211,28 @@ impl Function {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// The function with this import name.
+    /// The function with this import name, of preview1 or of [`CONTROL`].
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Function> {
-        Self::ALL.iter().copied().find(|f| f.name() == name)
+    pub fn of_import(module: &str, name: &str) -> Option<Function> {
+        Self::ALL.iter().copied().find(|f| f.module() == module && f.name() == name)
+    }
+
+    /// Whether it is of [`CONTROL`].
+    #[must_use]
+    pub fn is_control(self) -> bool {
+        self >= Function::ControlCheckpoint
+    }
+
+    /// The module that it is imported from.
+    #[must_use]
+    pub fn module(self) -> &'static str {
+        if self.is_control() { CONTROL } else { PREVIEW1 }
+    }
+
+    /// Whether the core wasm function has a result, which is an `i32`.
+    #[must_use]
+    pub fn has_result(self) -> bool {
+        !matches!(self, Function::ProcExit | Function::ControlMark | Function::ControlBranch)
     }
 
     /// What is known about it.
@@ -300,7 +330,7 @@ mod tests {
     fn numbers_and_names_lead_back_to_the_function() {
         for (i, &f) in Function::ALL.iter().enumerate() {
             assert_eq!(Function::from_number(i as u8), Some(f));
-            assert_eq!(Function::from_name(f.name()), Some(f));
+            assert_eq!(Function::of_import(f.module(), f.name()), Some(f));
             assert!(f.signature().params.len() <= PARAMS_MAX);
         }
         assert_eq!(Function::ALL.len(), 46);

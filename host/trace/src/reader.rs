@@ -117,8 +117,9 @@ impl TraceReader {
     /// Like [`TraceReader::open_damaged`], with a file that is open already.
     pub(crate) fn from_file(path: &Path, file: File) -> Result<TraceReader, TraceError> {
         let file_bytes = file.metadata().map_err(TraceError::io(path, "open"))?.len();
-        let source = Source { path: path.to_owned(), file };
+        let mut source = Source { path: path.to_owned(), file, version: crate::FORMAT_VERSION };
         let version = scan::check_file_header(&source, file_bytes)?;
+        source.version = version;
         let scan::Scan { chunks, tail } = scan::scan(&source, file_bytes)?;
         let Some(&(manifest_at, manifest_header)) = chunks.first() else {
             return Err(match tail {

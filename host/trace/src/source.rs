@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub(crate) struct Source {
     pub path: PathBuf,
     pub file: File,
+    /// The version of its format.
+    pub version: u32,
 }
 
 impl Source {

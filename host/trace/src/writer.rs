@@ -59,8 +59,17 @@ pub struct WriterOptions {
     /// Make the file a function of its content alone: no stamps, no host note, batches of fixed sizes,
     /// checkpoints behind them.
     pub canonical: bool,
+    /// The module imports [`CONTROL`](crate::CONTROL), which only version 2 of the format knows.
+    pub control: bool,
     /// How long the run had lasted before this recording of it began, in nanoseconds: it goes on from another one.
     pub elapsed_ns: u64,
+}
+
+impl WriterOptions {
+    /// The oldest version of the format that has what is written.
+    fn version(self) -> u32 {
+        if self.control { 2 } else { 1 }
+    }
 }
 
 /// What a finished recording holds.
@@ -276,7 +285,7 @@ impl TraceWriter {
         options: WriterOptions,
     ) -> Result<TraceWriter, TraceError> {
         refuse_to_overwrite(path)?;
-        let mut file = ChunkFile::create(path, &to_bytes(manifest))?;
+        let mut file = ChunkFile::create(path, &to_bytes(manifest), options.version())?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 encoder: BatchEncoder::new(EventIndex(0), Tick(0)),
@@ -636,7 +645,7 @@ mod tests {
             path,
             &manifest,
             module,
-            WriterOptions { canonical, elapsed_ns: 0 },
+            WriterOptions { canonical, ..WriterOptions::default() },
         )
         .unwrap();
         for i in 0..10_000 {
@@ -694,7 +703,7 @@ mod tests {
         for canonical in [true, false] {
             let module: Arc<[u8]> = b"\0asm\x01\0\0\0".repeat(500).into();
             let manifest = Manifest::for_module(&module);
-            let options = WriterOptions { canonical, elapsed_ns: 0 };
+            let options = WriterOptions { canonical, ..WriterOptions::default() };
             let create = |path: &Path| {
                 TraceWriter::create(path, &manifest, Arc::clone(&module), options).unwrap()
             };

@@ -15,6 +15,8 @@ use wrr_trace::{
 pub const RIGHTS: u64 = (1 << 30) - 1;
 /// Longer paths fail with `nametoolong`. Above every file system's own limit.
 const PATH_BYTES_MAX: u32 = 64 << 10;
+/// The longest name of a checkpoint.
+const NAME_BYTES_MAX: usize = 1024;
 /// More subscriptions fail with `inval`.
 const SUBSCRIPTIONS_MAX: u32 = 1 << 16;
 
@@ -92,6 +94,7 @@ fn check_places(call: &Call, memory: &[u8]) -> Result<(), Errno> {
             if arg(2) > SUBSCRIPTIONS_MAX { Err(Errno::inval) } else { Ok(()) }
         }
         Function::ArgsGet | Function::EnvironGet => check_place(memory, arg(0), 0, 4),
+        Function::ControlBranch => check_place(memory, arg(2), 12, 4),
         _ => Ok(()),
     }
 }
@@ -105,6 +108,13 @@ fn input(call: &Call, memory: &[u8]) -> Result<Input, Errno> {
     };
     Ok(match call.function.signature().input {
         InputKind::None => Input::None,
+        InputKind::Path(i) if call.function.is_control() => {
+            let name = path(i)?;
+            if name.len() > NAME_BYTES_MAX {
+                return Err(Errno::nametoolong);
+            }
+            Input::Path(String::from_utf8(name).map_err(|_| Errno::ilseq)?.into_bytes())
+        }
         InputKind::Path(i) => Input::Path(path(i)?),
         InputKind::TwoPaths(i, j) => Input::TwoPaths(path(i)?, path(j)?),
         InputKind::Buffers(i) => Input::Buffers(iovecs(memory, arg(i), arg(i + 1))?),

@@ -47,6 +47,9 @@ pub enum Stop {
     /// The guest called `proc_exit`.
     #[error("exit code {0}")]
     Exit(u32),
+    /// The guest controls its checkpoints, which whoever runs it has to do: it is stopped in this call.
+    #[error("the program waits for {}", .0.name())]
+    Held(Function),
     /// The guest reads what was not put in yet: it is stopped in this call.
     #[error("the program waits for input")]
     WaitsForInput,
@@ -79,7 +82,7 @@ impl Stop {
     /// Whether the call can be made again later, and has not been carried out.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        matches!(self, Stop::WaitsForInput)
+        matches!(self, Stop::WaitsForInput | Stop::Held(_))
     }
 }
 
@@ -102,6 +105,9 @@ pub trait Source: Send {
 
     /// What is known after the last call that returned an outcome.
     fn state(&self) -> HostState;
+
+    /// What the next call with which the guest controls its checkpoints gets.
+    fn answer(&mut self, _answer: ControlAnswer) {}
 
     /// The live host behind it, if there is one.
     fn live(&mut self) -> Option<&mut Live> {
@@ -130,6 +136,17 @@ pub trait Source: Send {
     fn finish(&mut self, _ending: &Ending, _tick: Tick) -> Result<(), Stop> {
         Ok(())
     }
+}
+
+/// What a call with which a guest controls its checkpoints gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlAnswer {
+    /// How often the session went back to the checkpoint.
+    Checkpoint(u32),
+    /// Why it cannot go back: the number of a `failure` in `wit/control.wit`.
+    Rollback(u32),
+    /// What this fork is given; nothing, in a run that is no fork.
+    Branch(Option<Vec<u8>>),
 }
 
 /// Serves a guest's host calls.
@@ -174,6 +191,31 @@ impl Host {
             return Err(Stop::Exit(args[0] as u32));
         }
         Ok(errno)
+    }
+
+    /// What the next call with which the guest controls its checkpoints gets.
+    pub fn answer(&mut self, answer: ControlAnswer) {
+        self.source.answer(answer);
+    }
+
+    /// Serves a call with which the guest controls its checkpoints. What comes of it is for the caller to put into the guest.
+    ///
+    /// # Errors
+    /// As [`Host::call`], or the errno of a call that is wrong in itself.
+    pub fn control(
+        &mut self,
+        function: Function,
+        args: &[u64],
+        memory: &mut [u8],
+        tick: Tick,
+    ) -> Result<Result<Outcome, Errno>, Stop> {
+        let (call, refused) = decode::decode(function, args, memory);
+        if let Some(errno) = refused {
+            return Ok(Err(errno));
+        }
+        let outcome = self.source.outcome(tick, &call, None, memory)?;
+        self.events += 1;
+        Ok(Ok(outcome))
     }
 
     /// How many calls have returned an outcome.

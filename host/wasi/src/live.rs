@@ -23,7 +23,7 @@ pub use resume::{Problem, ResumeError};
 
 use crate::apply::fits;
 use crate::descriptors::{Descriptors, Stream};
-use crate::{Source, Stop};
+use crate::{ControlAnswer, Source, Stop};
 use back::Handles;
 use config::Standard;
 use fs::View;
@@ -60,6 +60,8 @@ pub struct Live {
     world: Option<VirtualWorld>,
     descriptors: Descriptors,
     handles: Handles,
+    /// What the next call gets with which the guest controls its checkpoints.
+    answer: Option<ControlAnswer>,
     /// Open descriptors from which a read may wait: terminals, pipes, sockets.
     waiting: BTreeSet<u32>,
     /// A buffer to use again.
@@ -108,7 +110,8 @@ impl Live {
         handles: Handles,
     ) -> Live {
         let (waiting, spare) = (BTreeSet::new(), Vec::new());
-        let mut live = Live { ctx, args, env, world, descriptors, handles, waiting, spare };
+        let answer = None;
+        let mut live = Live { ctx, args, env, world, descriptors, handles, answer, waiting, spare };
         for fd in live.descriptors.may_wait() {
             live.note_kind(fd);
         }
@@ -490,6 +493,24 @@ impl Live {
         }
     }
 
+    /// A call with which the guest controls its checkpoints: the answer that was put, or that there is none yet.
+    fn controlled(&mut self, call: &Call) -> Result<Outcome, Stop> {
+        Ok(match (call.function, self.answer.take()) {
+            (Function::ControlMark, kept) => {
+                self.answer = kept;
+                Outcome::default()
+            }
+            (Function::ControlCheckpoint, Some(ControlAnswer::Checkpoint(n)))
+            | (Function::ControlRollback, Some(ControlAnswer::Rollback(n))) => number(n),
+            (Function::ControlBranch, Some(ControlAnswer::Branch(data))) => Outcome {
+                reply: Reply::Received(u16::from(data.is_some())),
+                data: data.unwrap_or_default(),
+                ..Outcome::default()
+            },
+            (function, _) => return Err(Stop::Held(function)),
+        })
+    }
+
     /// A read of standard input that is put in: what there is, or that there is nothing yet.
     fn read_injected(&self, call: &Call) -> Option<Option<Vec<u8>>> {
         let (Function::FdRead, Input::Buffers(iovs)) = (call.function, &call.input) else {
@@ -551,6 +572,9 @@ impl Source for Live {
         if let Some(errno) = refused {
             return Ok(Outcome::failed(errno));
         }
+        if call.function.is_control() {
+            return self.controlled(call);
+        }
         if let Some(read) = self.read_injected(call) {
             let data = read.ok_or(Stop::WaitsForInput)?;
             let outcome = Outcome { data, ..Outcome::default() };
@@ -580,6 +604,10 @@ impl Source for Live {
 
     fn state(&self) -> HostState {
         self.descriptors.state()
+    }
+
+    fn answer(&mut self, answer: ControlAnswer) {
+        self.answer = Some(answer);
     }
 
     fn live(&mut self) -> Option<&mut Live> {

@@ -1,7 +1,7 @@
 //! Records: asks a live host, and writes down what it said.
 
 use crate::live::Live;
-use crate::{Source, Stop};
+use crate::{ControlAnswer, Source, Stop};
 use wrr_trace::{Call, Ending, Errno, HostState, Outcome, Tick, TraceError, TraceWriter};
 
 /// What to do when the trace cannot be written any further (a full disk, mostly).
@@ -82,6 +82,10 @@ impl Source for Recorder {
 
     fn writer(&mut self) -> Option<&mut TraceWriter> {
         self.writer.as_mut()
+    }
+
+    fn answer(&mut self, answer: ControlAnswer) {
+        self.live.answer(answer);
     }
 
     fn live(&mut self) -> Option<&mut Live> {

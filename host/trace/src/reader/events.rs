@@ -61,6 +61,13 @@ impl Events {
         loop {
             if let Some((offset, batch)) = &mut self.batch {
                 match batch.decode_next() {
+                    Ok(Some(event))
+                        if event.call.function.is_control() && self.source.version < 2 =>
+                    {
+                        let number = event.call.function as u8;
+                        let what = format!("function number {number} does not exist in version 1");
+                        return Err(self.source.damaged(*offset, what));
+                    }
                     Ok(Some(event)) => {
                         self.next.0 += 1;
                         self.tick = event.tick;

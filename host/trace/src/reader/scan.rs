@@ -34,7 +34,7 @@ pub(super) fn check_file_header(source: &Source, file_bytes: u64) -> Result<u32,
         });
     }
     let version = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
-    if version != FORMAT_VERSION {
+    if !(1..=FORMAT_VERSION).contains(&version) {
         return Err(TraceError::Version {
             path: path.to_owned(),
             found: version,

@@ -54,7 +54,7 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
     let (Some(ending), Some(tick)) = (reader.ending().cloned(), reader.end_tick()) else {
         unreachable!("only finished traces are rewritten");
     };
-    let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()))?;
+    let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()), reader.version())?;
     file.write_head(None, &reader.module()?)?;
     let mut encoder = BatchEncoder::new(EventIndex(0), Tick(0));
     for event in reader.events()? {

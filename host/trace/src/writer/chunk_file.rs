@@ -6,8 +6,8 @@
 use super::{Batch, Mark};
 use crate::checkpoint::CheckpointHead;
 use crate::chunk::{
-    self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, FORMAT_VERSION, MAGIC,
-    PAGE_BYTES, PAGES_PER_CHUNK_MAX,
+    self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, MAGIC, PAGE_BYTES,
+    PAGES_PER_CHUNK_MAX,
 };
 use crate::error::TraceError;
 use crate::event::Tick;
@@ -53,7 +53,11 @@ pub(super) fn compressor(path: &Path) -> Result<Compressor, TraceError> {
 impl ChunkFile {
     /// Creates the file with its header and its manifest, in one write: a file that is not empty says
     /// what it is a recording of.
-    pub(super) fn create(path: &Path, manifest: &[u8]) -> Result<ChunkFile, TraceError> {
+    pub(super) fn create(
+        path: &Path,
+        manifest: &[u8],
+        version: u32,
+    ) -> Result<ChunkFile, TraceError> {
         if manifest.len() as u64 > ChunkKind::MANIFEST.bytes_max() {
             return Err(TraceError::ManifestTooLong { len_bytes: manifest.len() });
         }
@@ -61,7 +65,7 @@ impl ChunkFile {
         let (header, compressed) = chunk::encode(ChunkKind::MANIFEST, manifest, &mut compressor)
             .map_err(TraceError::io(path, "compress"))?;
         let mut head = MAGIC.to_vec();
-        head.extend(FORMAT_VERSION.to_le_bytes());
+        head.extend(version.to_le_bytes());
         head.resize(FILE_HEADER_BYTES, 0);
         head.extend(header.to_bytes());
         head.extend(compressed.as_deref().unwrap_or(manifest));

@@ -108,7 +108,7 @@ impl Follow {
         let file = File::open(&path).map_err(TraceError::io(&path, "follow"))?;
         Ok(Follow {
             shared,
-            source: Source { path, file },
+            source: Source { path, file, version: crate::FORMAT_VERSION },
             cancelled: Arc::new(AtomicBool::new(false)),
             at: FILE_HEADER_BYTES as u64,
             batch: None,

@@ -22,7 +22,7 @@ fn module() -> Arc<[u8]> {
 
 fn start(path: &Path, canonical: bool) -> TraceWriter {
     let manifest = Manifest::for_module(&module());
-    TraceWriter::create(path, &manifest, module(), WriterOptions { canonical, elapsed_ns: 0 })
+    TraceWriter::create(path, &manifest, module(), WriterOptions { canonical, ..WriterOptions::default() })
         .unwrap()
 }
 

@@ -57,6 +57,22 @@ pub struct NotTakenBack {
     pub descriptors: Vec<(u32, String)>,
 }
 
+impl std::fmt::Display for NotTakenBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("what could not be taken back:")?;
+        for file in &self.files {
+            write!(f, "\n  - {file} was changed")?;
+        }
+        if self.more_files {
+            f.write_str("\n  - and more files")?;
+        }
+        for (fd, why) in &self.descriptors {
+            write!(f, "\n  - descriptor {fd}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
 impl NotTakenBack {
     /// Whether everything is as it was.
     #[must_use]
