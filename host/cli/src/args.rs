@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// Run a recorded program on from one of its moments: its files are opened again, time and chance are real
     Resume(ResumeArgs),
+    /// Run a recorded program on from one of its moments many times at once, each time with other data
+    Branch(BranchArgs),
     /// Show what was run, with what, and how it ended
     Info {
         /// The trace
@@ -195,6 +197,45 @@ fn every(text: &str) -> Result<Every, String> {
             .map(Every::Time)
             .map_err(|e| format!("{e}, a number of ticks like 1000000ticks, or off")),
     }
+}
+
+#[derive(Args)]
+pub struct BranchArgs {
+    /// The trace
+    pub file: PathBuf,
+    /// The moment, as for `wrr replay --goto`
+    #[arg(long, value_name = "T", value_parser = moment)]
+    pub at: Moment,
+    /// A run for each of these
+    #[arg(long, value_name = "DATA", num_args = 1.., required_unless_present = "each")]
+    pub with: Vec<String>,
+    /// A run for each line of a file; - is standard input
+    #[arg(long, value_name = "LIST", conflicts_with = "with")]
+    pub each: Option<PathBuf>,
+    /// How many run at the same time [default: one for each processor]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Where a run finds its DATA: what `branch` of wrr:guest/control gives next, or the rest of standard input
+    /// [default: branch, if the program imports that]
+    #[arg(long, value_enum)]
+    pub to: Option<DataTo>,
+    /// A folder that the program had, under its own name or as GUEST (repeatable)
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    pub dirs: Vec<String>,
+    /// Record each run, with the history of the old one, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub record_dir: Option<PathBuf>,
+    /// Print JSON, one object a line, with the outputs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DataTo {
+    /// What the program's next call of `branch` gives
+    Branch,
+    /// The rest of standard input, as a line
+    Stdin,
 }
 
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! What each command does.
 
 use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
+use crate::branch;
 use crate::json;
 use crate::moments;
 use crate::progress::{Progress, Spinner};
@@ -23,6 +24,7 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
         Command::Replay(arguments) => moments::replay(&arguments),
         Command::Index { file, max_seek, tracker } => moments::index(&file, max_seek, tracker),
         Command::Resume(arguments) => moments::resume(arguments),
+        Command::Branch(arguments) => branch::branch(&arguments),
         Command::Info { file, json } => info(&file, json),
         Command::Events { file, from, to, json } => events(&file, from, to, json),
         Command::Verify { file } => verify(&file),

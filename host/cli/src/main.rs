@@ -4,6 +4,7 @@
 //! trace that was to be verified), 2 an error. `run`, `record` and `replay` pass on the guest's own.
 
 mod args;
+mod branch;
 mod commands;
 mod json;
 mod moments;

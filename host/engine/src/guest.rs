@@ -99,6 +99,8 @@ pub(crate) struct Parts {
     pub continuations: Table,
     /// Memory 0 as exported to the host.
     pub memory: Option<Memory>,
+    /// Makes room for what the host gives.
+    pub realloc: Option<Func>,
 }
 
 /// A running, stopped or ended instance.
@@ -519,6 +521,7 @@ impl Parts {
             stack: export("stack")?.into_memory().ok_or_else(missing)?,
             continuations: export("continuations")?.into_table().ok_or_else(missing)?,
             memory: main.get_memory(&mut *store, "memory"),
+            realloc: main.get_func(&mut *store, "cabi_realloc"),
         })
     }
 }
@@ -675,8 +678,7 @@ fn give(
     let memory = parts.memory.ok_or(Trap::MemoryOutOfBounds)?;
     let mut result = [0; 12];
     if let Some(data) = data {
-        let realloc = caller.get_export("cabi_realloc").and_then(Extern::into_func);
-        let realloc = realloc.ok_or(Trap::UnreachableCodeReached)?;
+        let realloc = parts.realloc.ok_or(Trap::UnreachableCodeReached)?;
         let len = u32::try_from(data.len()).map_err(|_| Trap::MemoryOutOfBounds)?;
         let args = [Val::I32(0), Val::I32(0), Val::I32(1), Val::I32(len as i32)];
         let mut address = [Val::I32(0)];

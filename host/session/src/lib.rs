@@ -20,6 +20,7 @@
 //!
 //! The command line is one front end of this crate; it has no abilities of its own.
 
+mod branch;
 mod compare;
 mod error;
 mod follower;
@@ -31,6 +32,7 @@ mod resume;
 mod session;
 mod trace;
 
+pub use branch::{Branch, Branching, CAPTURED_BYTES_MAX, Captured, DataTo, branch};
 pub use compare::{Difference, diff};
 pub use error::{CheckpointError, Error};
 pub use follower::{Checkpoints, Spacing};

@@ -42,12 +42,24 @@ impl Trace<'_> {
         let variant = playback.variant();
         let (program, guest) = playback.into_guest();
         let manifest = self.reader().manifest();
-        let mut session = Session::resumed(manifest.clone(), program.clone(), variant, guest);
-        let Some(ResumeTo { path, options }) = to else {
+        let mut session = Session::resumed(manifest.clone(), program, variant, guest);
+        let Some(to) = to else {
             session.go_live(live)?;
             return to_end(session);
         };
-        let live = session.opened(live)?;
+        self.record_on(&mut session, live, to)?;
+        to_end(session)
+    }
+
+    /// A session at a moment of this recording goes on live, recorded.
+    pub(crate) fn record_on(
+        &self,
+        session: &mut Session,
+        live: LiveConfig,
+        ResumeTo { path, mut options }: ResumeTo<'_, '_>,
+    ) -> Result<(), Error> {
+        let (live, world) = session.opened(live)?;
+        let (program, variant) = session.program();
         let guest = session.guest()?;
         let origin = Origin {
             trace: self.reader().path().file_name().unwrap_or_default().to_string_lossy().into(),
@@ -57,7 +69,7 @@ impl Trace<'_> {
         let manifest = Manifest {
             recorder: env!("CARGO_PKG_VERSION").to_owned(),
             origin: Some(origin),
-            ..manifest.clone()
+            ..self.reader().manifest().clone()
         };
         let elapsed_ns = match self.reader().elapsed_ns_at_tick(guest.tick())? {
             Some(elapsed_ns) => elapsed_ns,
@@ -71,7 +83,6 @@ impl Trace<'_> {
         };
         let module = self.reader().module()?.into();
         let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
-        let mut options = options;
         if let Some(on_start) = options.on_start.take() {
             on_start(Interrupt::new(&writer));
         }
@@ -82,10 +93,9 @@ impl Trace<'_> {
             }
             None => None,
         };
-        let (live, world) = live;
         session.live_in(Recorder::new(live, writer, options.on_trace_error), world)?;
         session.recorded(follower, options.checkpoints);
-        to_end(session)
+        Ok(())
     }
 
     /// Everything that was recorded before the guest's moment, with the checkpoints.

@@ -14,6 +14,7 @@
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
 use crate::playback::{Played, SeekOptions};
+use crate::resume::ResumeTo;
 use crate::{CheckpointError, End, Error, Interrupt, Job, Moment, Trace};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -656,6 +657,30 @@ impl Session {
         }
         let (live, world) = self.opened(live)?;
         self.live_in(live, world)
+    }
+
+    /// As [`Session::go_live`], recorded from here on into a new trace that has the old one's history.
+    ///
+    /// # Errors
+    /// As [`Session::go_live`]; [`Error::Trace`] if the file cannot be made.
+    pub fn go_live_recorded(
+        &mut self,
+        live: LiveConfig,
+        to: ResumeTo<'_, '_>,
+    ) -> Result<(), Error> {
+        let World::Replay { trace, .. } = &self.world else { return Err(Error::NoReplay) };
+        let trace = Arc::clone(trace);
+        trace.record_on(self, live, to)
+    }
+
+    pub(crate) fn program(&self) -> (Program, Variant) {
+        (self.program.clone(), self.variant)
+    }
+
+    /// Whether the program controls its own checkpoints, and can be given data where it branches.
+    #[must_use]
+    pub fn is_controlling(&self) -> bool {
+        self.program.is_controlling()
     }
 
     /// Opens what the program had open.

@@ -22,8 +22,13 @@ fn module() -> Arc<[u8]> {
 
 fn start(path: &Path, canonical: bool) -> TraceWriter {
     let manifest = Manifest::for_module(&module());
-    TraceWriter::create(path, &manifest, module(), WriterOptions { canonical, ..WriterOptions::default() })
-        .unwrap()
+    TraceWriter::create(
+        path,
+        &manifest,
+        module(),
+        WriterOptions { canonical, ..WriterOptions::default() },
+    )
+    .unwrap()
 }
 
 /// Event number `i`, which happens at tick `10 * i + 10`.

@@ -189,7 +189,7 @@ impl Live {
         match &self.handles.standard.stdin {
             Stdin::Injected(injected) => Stdin::Injected(injected.fork()),
             Stdin::File(path) => Stdin::File(path.clone()),
-            Stdin::Bytes(_) | Stdin::Inherit => Stdin::Inherit,
+            Stdin::Bytes(_) | Stdin::Rest(_) | Stdin::Inherit => Stdin::Inherit,
         }
     }
 

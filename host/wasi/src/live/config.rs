@@ -28,6 +28,8 @@ pub enum Stdin {
     File(PathBuf),
     /// These bytes.
     Bytes(Vec<u8>),
+    /// What comes next, whatever was read before, and then the end.
+    Rest(Vec<u8>),
     /// What somebody puts in meanwhile. A guest that reads when there is nothing is stopped in that call.
     Injected(Injected),
 }
@@ -39,6 +41,8 @@ pub struct Injected(Arc<Mutex<Fed>>);
 
 #[derive(Debug, Default)]
 struct Fed {
+    /// How much there was before, which nobody knows any more.
+    before_bytes: u64,
     bytes: Vec<u8>,
     closed: bool,
 }
@@ -53,7 +57,12 @@ impl Injected {
     /// All of the input.
     #[must_use]
     pub fn all(bytes: Vec<u8>) -> Injected {
-        Injected(Arc::new(Mutex::new(Fed { bytes, closed: true })))
+        Injected::rest(0, bytes)
+    }
+
+    /// All that comes behind a position.
+    pub(crate) fn rest(before_bytes: u64, bytes: Vec<u8>) -> Injected {
+        Injected(Arc::new(Mutex::new(Fed { before_bytes, bytes, closed: true })))
     }
 
     fn fed(&self) -> std::sync::MutexGuard<'_, Fed> {
@@ -76,20 +85,24 @@ impl Injected {
     /// How much was put in, in bytes.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.fed().bytes.len() as u64
+        let fed = self.fed();
+        fed.before_bytes + fed.bytes.len() as u64
     }
 
     /// The same input so far, for somebody else: what is put into one from now on is not in the other.
     #[must_use]
     pub fn fork(&self) -> Injected {
         let fed = self.fed();
-        Injected(Arc::new(Mutex::new(Fed { bytes: fed.bytes.clone(), closed: fed.closed })))
+        let (bytes, closed) = (fed.bytes.clone(), fed.closed);
+        let before_bytes = fed.before_bytes;
+        Injected(Arc::new(Mutex::new(Fed { before_bytes, bytes, closed })))
     }
 
     /// At most `len` bytes from a position on; none at the end, `None` if there may come some.
     pub(crate) fn read(&self, position: u64, len: u64) -> Option<Vec<u8>> {
         let fed = self.fed();
-        let from = usize::try_from(position).unwrap_or(usize::MAX).min(fed.bytes.len());
+        let from = position.saturating_sub(fed.before_bytes);
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(fed.bytes.len());
         let rest = &fed.bytes[from..];
         if rest.is_empty() && !fed.closed && len > 0 {
             return None;
@@ -221,7 +234,7 @@ pub fn context(
 ) -> Result<(WasiCtx, BTreeMap<u32, Opened>), LiveError> {
     let ctx = empty_context();
     let mut opened = BTreeMap::new();
-    let stdin = open_stdin(&mut standard.stdin, view)?;
+    let stdin = open_stdin(&mut standard.stdin, 0, view)?;
     opened.insert(0, Opened::File(stdin.clone()));
     ctx.set_stdin(Box::new(stdin));
     ctx.set_stdout(standard_output(&standard.stdout));
@@ -246,15 +259,21 @@ pub struct Standard {
     pub stderr: SharedOutput,
 }
 
-/// Opens standard input. Bytes become what was put in.
-pub fn open_stdin(stdin: &mut Stdin, view: &View) -> Result<OpenFile, LiveError> {
-    if let Stdin::Bytes(bytes) = stdin {
-        *stdin = Stdin::Injected(Injected::all(std::mem::take(bytes)));
+/// Opens standard input, of which so many bytes were read before. Bytes become what was put in.
+pub fn open_stdin(stdin: &mut Stdin, position: u64, view: &View) -> Result<OpenFile, LiveError> {
+    match stdin {
+        Stdin::Bytes(bytes) => {
+            *stdin = Stdin::Injected(Injected::all(std::mem::take(bytes)));
+        }
+        Stdin::Rest(bytes) => {
+            *stdin = Stdin::Injected(Injected::rest(position, std::mem::take(bytes)));
+        }
+        _ => {}
     }
     let inner: Arc<dyn WasiFile> = match stdin {
         Stdin::Inherit => Arc::from(inherited_stdin()),
         // Reading is served before it comes to this.
-        Stdin::Bytes(_) | Stdin::Injected(_) => {
+        Stdin::Bytes(_) | Stdin::Rest(_) | Stdin::Injected(_) => {
             Arc::new(ReadPipe::new(std::io::Cursor::new(Vec::new())))
         }
         Stdin::File(path) => match cap_std::fs::File::open_ambient(&path, ambient_authority()) {

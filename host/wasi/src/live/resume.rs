@@ -332,7 +332,7 @@ impl<'a> Opening<'a> {
 
     fn stdin(&mut self, fd: u32, stdin: &mut Stdin, position: u64) {
         let from_file = matches!(stdin, Stdin::File(_));
-        let file = match config::open_stdin(stdin, &self.view) {
+        let file = match config::open_stdin(stdin, position, &self.view) {
             Ok(file) => file,
             Err(error) => return self.problem(Problem::Given(error)),
         };
