@@ -135,7 +135,11 @@ fn what_a_program_takes_back_is_not_in_its_recording() {
             out(folder, &[&["replay", "c.wrr", "--goto", "90%", "--json"], options].concat(), 0)
         };
         let hash = |json: String| -> serde_json::Value {
-            serde_json::from_str::<serde_json::Value>(&json).unwrap()["state"].clone()
+            serde_json::from_str::<serde_json::Value>(&json).unwrap()["state_hash"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+                .into()
         };
         assert_eq!(hash(state(&[])), hash(state(&["--no-checkpoints"])));
     }

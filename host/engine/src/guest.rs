@@ -84,6 +84,8 @@ pub(crate) struct State {
     pause: Option<Pause>,
     /// It was stopped because the host cannot answer yet.
     waits: bool,
+    /// The guest makes room for what the host gives, and can do nothing else.
+    is_giving: bool,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -227,6 +229,7 @@ impl Guest {
             stack_base: 0,
             pause: None,
             waits: false,
+            is_giving: false,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -594,6 +597,9 @@ pub(crate) fn serve(
     let parts = caller.data().parts.expect("a guest runs");
     let left = parts.left.get(&mut caller).unwrap_i64();
     let state = caller.data_mut();
+    if state.is_giving {
+        return Err(Trap::UnreachableCodeReached.into());
+    }
     let tick = state.armed.wrapping_sub(left as u64);
     if tick >= state.stop_tick || state.stop_event == Some(state.host.events()) {
         stop(&mut caller, Pause::Call { function, args: args.to_vec() })?;
@@ -634,6 +640,9 @@ pub(crate) fn serve_control(
     let parts = caller.data().parts.expect("a guest runs");
     let left = parts.left.get(&mut caller).unwrap_i64();
     let state = caller.data_mut();
+    if state.is_giving {
+        return Err(Trap::UnreachableCodeReached.into());
+    }
     let tick = state.armed.wrapping_sub(left as u64);
     let pause = || Pause::Call { function, args: args.to_vec() };
     if tick >= state.stop_tick || state.stop_event == Some(state.host.events()) {
@@ -668,7 +677,7 @@ pub(crate) fn serve_control(
 }
 
 /// Puts an `option<list<u8>>` at an address, as the canonical ABI has it: the guest's `cabi_realloc` makes room for the list.
-/// The guest cannot be stopped in there.
+/// The guest cannot be stopped in there, and traps if it asks the host for anything.
 fn give(
     caller: &mut Caller<'_, State>,
     parts: Parts,
@@ -682,19 +691,14 @@ fn give(
         let len = u32::try_from(data.len()).map_err(|_| Trap::MemoryOutOfBounds)?;
         let args = [Val::I32(0), Val::I32(0), Val::I32(1), Val::I32(len as i32)];
         let mut address = [Val::I32(0)];
-        let state = caller.data_mut();
-        let stops = (state.stop_tick, state.stop_event, state.heart.take());
-        (state.stop_tick, state.stop_event) = (NEVER, None);
-        rearm(caller, parts.left);
+        // Its ticks are not counted: there could be no stop at them.
+        let left = parts.left.get(&mut *caller);
+        parts.left.set(&mut *caller, Val::I64(i64::MAX))?;
+        caller.data_mut().is_giving = true;
         let called = realloc.call(&mut *caller, &args, &mut address);
-        let state = caller.data_mut();
-        (state.stop_tick, state.stop_event, state.heart) = stops;
-        let stopped = state.pause.is_some();
-        rearm(caller, parts.left);
+        caller.data_mut().is_giving = false;
+        parts.left.set(&mut *caller, left)?;
         called?;
-        if stopped {
-            return Err(wasmtime::Error::msg("the guest's cabi_realloc waits for the host"));
-        }
         let address = address[0].unwrap_i32() as u32;
         memory
             .data_mut(&mut *caller)
@@ -713,13 +717,6 @@ fn give(
         .ok_or(Trap::MemoryOutOfBounds)?
         .copy_from_slice(&result);
     Ok(())
-}
-
-/// Sets the counter anew, for other stops than before.
-fn rearm(caller: &mut Caller<'_, State>, left: Global) {
-    let now = left.get(&mut *caller).unwrap_i64();
-    let tick = caller.data().armed.wrapping_sub(now as u64);
-    arm(left, &mut *caller, tick);
 }
 
 /// An export of the main instance by its full name.

@@ -4,6 +4,7 @@
 //! and finished; and `check`, which holds the properties of stopping against a program.
 
 mod atomics;
+mod branching;
 mod control;
 mod exceptions;
 mod generated;

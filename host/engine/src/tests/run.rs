@@ -44,6 +44,15 @@ impl Source for Fake {
                 let data = number.to_le_bytes().iter().cycle().take(len).copied().collect();
                 Outcome { data, ..Outcome::default() }
             }
+            Function::ControlCheckpoint | Function::ControlRollback => {
+                Outcome { reply: Reply::Number(number as u32), ..Outcome::default() }
+            }
+            Function::ControlBranch => {
+                let len = (number % 100_000) as usize;
+                let data = number.to_le_bytes().iter().cycle().take(len).copied().collect();
+                let reply = Reply::Received(u16::from(self.events % 3 != 0));
+                Outcome { reply, data, ..Outcome::default() }
+            }
             Function::ClockTimeGet => {
                 Outcome { reply: Reply::Wide(number >> 8), ..Outcome::default() }
             }
