@@ -125,6 +125,7 @@ fn help_says_what_there_is() {
         ("replay.help", &["replay", "--help"]),
         ("index.help", &["index", "--help"]),
         ("resume.help", &["resume", "--help"]),
+        ("branch.help", &["branch", "--help"]),
     ] {
         golden(name, &said(folder.path(), 0, arguments));
     }

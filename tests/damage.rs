@@ -101,7 +101,7 @@ fn what_is_not_a_trace_is_named() {
         (file("empty", b""), "the file is empty"),
         (file("text", b"hello there, world"), "it starts with \"hello th\""),
         (file("module", b"\0asm\x01\0\0\0"), "it is a WebAssembly module"),
-        (file("future", &version), "trace format 99, this wrr reads 1"),
+        (file("future", &version), "trace format 99, this wrr reads those up to 2"),
         ("folder".to_owned(), "it is a directory"),
         ("missing".to_owned(), "cannot open: No such file"),
     ] {

@@ -118,7 +118,7 @@ fn moments_are_named_in_many_ways_and_wrong_ones_are_explained() {
         ((end + 1).to_string(), vec!["tick", "the run ends at tick"]),
         (format!("#{events}"), vec!["events, from #0 on"]),
         ("999999s".to_owned(), vec!["the recording ends after"]),
-        ("@nowhere".to_owned(), vec!["no checkpoint of the recording has a name"]),
+        ("@nowhere".to_owned(), vec!["nothing in the recording has a name"]),
         ("yesterday".to_owned(), vec!["is no moment", "2.5s", "#17"]),
         ("101%".to_owned(), vec!["is no moment"]),
         ("-1".to_owned(), vec![]),

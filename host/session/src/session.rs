@@ -11,11 +11,14 @@
 //!
 //! Invariant: a session that went back, and a fork, cannot be told from one that came there by itself.
 
+mod checkpoints;
+mod view;
+
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
 use crate::playback::{Played, SeekOptions};
 use crate::resume::ResumeTo;
-use crate::{CheckpointError, End, Error, Interrupt, Job, Moment, Trace};
+use crate::{End, Error, Interrupt, Job, Moment, Trace};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
@@ -23,16 +26,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wrr_engine::{
-    Ended, Entry, Guest, How, Images, Kept, PageId, PageStore, Program, StackFrame, Until, Variant,
+    Ended, Entry, Guest, How, Images, Kept, PageId, PageStore, Program, Until, Variant,
 };
-use wrr_timeline::{Position, Target};
+use wrr_timeline::Target;
 use wrr_trace::{
     Ending, EventIndex, Function, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter,
     WriterOptions,
 };
 use wrr_wasi::{
-    ControlAnswer, Host, Live, LiveConfig, LiveState, NotTakenBack, Output, Preopen, Recorder,
-    ReplayOutput, Source, Stdin, Stop,
+    ControlAnswer, Host, Live, LiveConfig, LiveState, Output, Preopen, Recorder, Source, Stdin,
+    Stop,
 };
 
 /// A follower is not started more often than this by a recording that goes back and back.
@@ -491,161 +494,6 @@ impl Session {
         Ok(Recorded { end, events, not_saved })
     }
 
-    // --- checkpoints ---
-
-    /// Keeps the state of the program, with what its host knows and holds open.
-    ///
-    /// # Errors
-    /// [`wrr_engine::Refusal::Ended`] after its end; the host has no room for it; the recording cannot be written.
-    pub fn checkpoint(&mut self) -> Result<CheckpointId, Error> {
-        let kept = self.guest()?.keep();
-        let kept = kept.map_err(|refusal| self.refused(refusal))?;
-        let is_replay = matches!(self.world, World::Replay { .. });
-        let host = self.guest()?.host();
-        let mark = host.writer().map(|writer| writer.mark()).transpose()?;
-        let host = match host.live() {
-            Some(live) if !is_replay => HostPoint::Live(live.save()),
-            _ => HostPoint::Replay(host.state()),
-        };
-        let number = self.taken;
-        self.taken += 1;
-        self.points.insert(number, Point { kept, host, mark });
-        Ok(self.id_of(number))
-    }
-
-    fn id_of(&self, number: u64) -> CheckpointId {
-        CheckpointId { module: self.manifest.module, session: self.id, number }
-    }
-
-    /// The checkpoints that the session can go back to, oldest first.
-    pub fn checkpoints(&self) -> impl Iterator<Item = CheckpointId> + '_ {
-        self.points.keys().map(|number| self.id_of(*number))
-    }
-
-    fn check(&self, id: CheckpointId) -> Result<(), CheckpointError> {
-        if id.module != self.manifest.module {
-            return Err(CheckpointError::OtherProgram);
-        }
-        if id.session != self.id {
-            return Err(CheckpointError::OtherSession);
-        }
-        match self.points.contains_key(&id.number) {
-            true => Ok(()),
-            false if id.number < self.committed => Err(CheckpointError::Committed),
-            false => Err(CheckpointError::TakenBack),
-        }
-    }
-
-    /// Goes back to a checkpoint: memory, stack, descriptors, clocks. Checkpoints that were taken later are gone. Tells what
-    /// could not be put back; nothing, in a replay.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`], and nothing has happened; the recording cannot be cut back, and nothing has happened.
-    pub fn rollback(&mut self, id: CheckpointId) -> Result<NotTakenBack, Error> {
-        self.check(id)?;
-        let point = &self.points[&id.number];
-        let events = point.kept.events();
-        if let Some(mark) = &point.mark {
-            let mark = *mark;
-            self.stop_following();
-            if let Some(writer) = self.guest()?.host().writer() {
-                writer.rewind(&mark)?;
-            }
-        }
-        let point = &self.points[&id.number];
-        let guest = self.guest.as_mut().ok_or(Error::Lost)?;
-        let report = match (&point.host, &mut self.world) {
-            (HostPoint::Live(state), _) => {
-                guest.host().live().map(|live| live.restore(state)).unwrap_or_default()
-            }
-            (HostPoint::Replay(state), World::Replay { trace, ended }) => {
-                guest.host().set_source(trace.source_at(events, state.clone())?);
-                *ended = false;
-                NotTakenBack::default()
-            }
-            (HostPoint::Replay(_), _) => return Err(Error::Lost),
-        };
-        guest.host().set_events(events);
-        let in_place = guest.roll_back(&point.kept);
-        let in_place =
-            in_place.map_err(|refusal| Error::Refused { name: self.name.clone(), refusal })?;
-        if !in_place {
-            let host = self.guest.take().ok_or(Error::Lost)?.into_host();
-            let point = &self.points[&id.number];
-            let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host);
-            self.guest = Some(guest.map_err(|refusal| self.refused(refusal))?);
-            self.set_heart();
-        }
-        self.points.split_off(&(id.number + 1));
-        self.names.retain(|_, named| named.number <= id.number);
-        self.ended = None;
-        Ok(report)
-    }
-
-    /// Makes everything up to a checkpoint final: it and all earlier ones are dropped.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`].
-    pub fn commit(&mut self, id: CheckpointId) -> Result<(), Error> {
-        self.check(id)?;
-        self.points = self.points.split_off(&(id.number + 1));
-        self.committed = id.number + 1;
-        Ok(())
-    }
-
-    /// Another session that starts from a checkpoint. It shares memory with this one until either writes to it, has its own
-    /// descriptors, and is not recorded.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`]; [`Error::Resume`] if what was open cannot be opened a second time.
-    pub fn fork(&mut self, id: CheckpointId) -> Result<Session, Error> {
-        self.fork_with(id, ForkOptions::default())
-    }
-
-    /// As [`Session::fork`], with other standard streams.
-    ///
-    /// # Errors
-    /// As [`Session::fork`].
-    pub fn fork_with(&mut self, id: CheckpointId, options: ForkOptions) -> Result<Session, Error> {
-        self.check(id)?;
-        let point = self.points.get_mut(&id.number).ok_or(CheckpointError::TakenBack)?;
-        let name = &self.name;
-        let refused = |refusal| Error::Refused { name: name.clone(), refusal };
-        point.kept.warm_up().map_err(refused)?;
-        let events = point.kept.events();
-        let (host, world) = match (&point.host, &self.world) {
-            (HostPoint::Live(state), World::Live { preopens, sockets }) => {
-                let guest = self.guest.as_mut().ok_or(Error::Lost)?;
-                let live = guest.host().live().ok_or(Error::Lost)?;
-                let (stdout, stderr) = live.outputs();
-                let world = World::Live { preopens: preopens.clone(), sockets: cloned(sockets)? };
-                let config = LiveConfig {
-                    preopens: preopens.clone(),
-                    sockets: cloned(sockets)?,
-                    stdin: options.stdin.unwrap_or_else(|| live.stdin()),
-                    stdout: options.stdout.unwrap_or(stdout),
-                    stderr: options.stderr.unwrap_or(stderr),
-                    deterministic: self.manifest.deterministic,
-                    ..LiveConfig::default()
-                };
-                let live = Live::resume(config, &self.manifest, &state.host_state())?;
-                (Host::at(live, events), world)
-            }
-            (HostPoint::Replay(state), World::Replay { trace, .. }) => {
-                let source = trace.source_at(events, state.clone())?;
-                let world = World::Replay { trace: Arc::clone(trace), ended: false };
-                (Host::at(source, events), world)
-            }
-            _ => return Err(Error::Lost),
-        };
-        let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host)
-            .map_err(refused)?;
-        let manifest = self.manifest.clone();
-        let mut fork = Session::with(manifest, self.program.clone(), self.variant, guest, world);
-        fork.branch = options.branch;
-        Ok(fork)
-    }
-
     /// A replay goes on live from where it is: what the program had open is opened again, its clock and its chance are real. Its
     /// checkpoints are gone, as they are of the replay.
     ///
@@ -751,76 +599,6 @@ impl Session {
             (recording.follower, recording.followed) = (follower, Instant::now());
         }
         self.set_heart();
-        Ok(())
-    }
-
-    // --- looking at it ---
-
-    /// Where the program stands.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub fn position(&mut self) -> Result<Position, Error> {
-        let guest = self.guest()?;
-        Ok(Position {
-            tick: guest.tick(),
-            event: guest.events(),
-            in_call: matches!(guest.pause(), Pause::Call { .. }),
-        })
-    }
-
-    /// The stack of the stopped program, innermost frame first.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub fn stack(&mut self) -> Result<Vec<StackFrame>, Error> {
-        let stack = self.guest()?.stack();
-        stack.map_err(|refusal| self.refused(refusal))
-    }
-
-    /// BLAKE3 of the program's state: frames, globals, tables, memories. As [`Playback::state_hash`](crate::Playback::state_hash).
-    ///
-    /// # Errors
-    /// [`Error::Lost`]; it holds something that has no portable form.
-    pub fn state_hash(&mut self) -> Result<[u8; 32], Error> {
-        let hash = self.guest()?.state_hash();
-        hash.map_err(|refusal| self.refused(refusal))
-    }
-
-    /// What the host knows of the program: its descriptors with their positions, virtual clocks and chance.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub fn host_state(&mut self) -> Result<HostState, Error> {
-        Ok(self.guest()?.host().state())
-    }
-
-    /// A memory's bytes; `None` if there is no such memory.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub fn memory(&mut self, index: u32) -> Result<Option<&[u8]>, Error> {
-        Ok(self.guest()?.memory_bytes(index))
-    }
-
-    /// Writes into a memory, as if the program had done so. Only where nobody has to repeat it: in a live session that is not recorded.
-    ///
-    /// # Errors
-    /// [`Error::Repeatable`] in a replay and while it is recorded; [`wrr_engine::Refusal::NoSuchBytes`].
-    pub fn write_memory(&mut self, index: u32, at: u64, bytes: &[u8]) -> Result<(), Error> {
-        if self.recording.is_some() || matches!(self.world, World::Replay { .. }) {
-            return Err(Error::Repeatable);
-        }
-        let written = self.guest()?.write_memory(index, at, bytes);
-        written.map_err(|refusal| self.refused(refusal))
-    }
-
-    /// Where a replay shows what the program writes; a session shows nothing until it is told.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub fn set_output(&mut self, output: ReplayOutput) -> Result<(), Error> {
-        self.guest()?.host().set_output(output);
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ pub enum TraceError {
         found: String,
     },
     /// A trace of another format version.
-    #[error("{}: trace format {found}, this wrr reads {supported}; use the wrr version that recorded it, or a newer one", path.display())]
+    #[error("{}: trace format {found}, this wrr reads those up to {supported}; use the wrr version that recorded it, or a newer one", path.display())]
     Version {
         /// The file.
         path: PathBuf,
