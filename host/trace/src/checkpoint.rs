@@ -256,14 +256,17 @@ impl Checkpoint {
         }
     }
 
-    /// Decodes a payload and checks it.
+    /// Decodes a payload, in a file of this version, and checks it.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the bytes.
-    pub(crate) fn from_payload(payload: Vec<u8>, pages: u32) -> Result<Checkpoint, String> {
-        let checkpoint =
-            Decoder { cursor: Cursor::new(payload), count: Count { values_left: VALUES_MAX } }
-                .checkpoint()?;
+    pub(crate) fn from_payload(
+        payload: Vec<u8>,
+        pages: u32,
+        version: u32,
+    ) -> Result<Checkpoint, String> {
+        let count = Count { values_left: VALUES_MAX };
+        let checkpoint = Decoder { cursor: Cursor::new(payload), count, version }.checkpoint()?;
         checkpoint.check(pages)?;
         Ok(checkpoint)
     }
@@ -339,6 +342,7 @@ fn too_deep() -> String {
 
 /// The opposite of postcard's encoding, with bounds.
 struct Decoder {
+    version: u32,
     cursor: Cursor,
     count: Count,
 }
@@ -405,6 +409,7 @@ impl Decoder {
             1 => {
                 let number = self.cursor.byte()?;
                 let function = Function::from_number(number)
+                    .filter(|function| self.version >= 2 || !function.is_control())
                     .ok_or_else(|| format!("function number {number} does not exist"))?;
                 let args = self.list(1, "arguments", |d| d.cursor.varint())?;
                 Ok(Pause::Call { function, args })

@@ -333,8 +333,10 @@ mod tests {
             assert_eq!(Function::of_import(f.module(), f.name()), Some(f));
             assert!(f.signature().params.len() <= PARAMS_MAX);
         }
-        assert_eq!(Function::ALL.len(), 46);
-        assert_eq!(Function::from_number(46), None);
+        assert_eq!(Function::ALL.iter().filter(|f| !f.is_control()).count(), 46);
+        assert_eq!(Function::from_number(45).map(Function::module), Some(PREVIEW1));
+        assert_eq!(Function::from_number(46), Some(Function::ControlCheckpoint));
+        assert_eq!(Function::from_number(50), None);
     }
 
     #[test]

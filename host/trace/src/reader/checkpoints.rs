@@ -157,7 +157,7 @@ impl TraceReader {
     fn decode_checkpoint(&self, place: usize) -> Result<Checkpoint, TraceError> {
         let chunk = &self.stored.checkpoints[place];
         let payload = self.payload(chunk.offset, &chunk.header)?;
-        let checkpoint = Checkpoint::from_payload(payload, chunk.pages)
+        let checkpoint = Checkpoint::from_payload(payload, chunk.pages, self.version())
             .map_err(|what| self.bad_checkpoint(chunk, what))?;
         let Checkpoint { tick, event, name, .. } = &checkpoint;
         let lies =

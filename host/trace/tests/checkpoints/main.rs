@@ -21,14 +21,12 @@ fn module() -> Arc<[u8]> {
 }
 
 fn start(path: &Path, canonical: bool) -> TraceWriter {
+    start_with(path, WriterOptions { canonical, ..WriterOptions::default() })
+}
+
+fn start_with(path: &Path, options: WriterOptions) -> TraceWriter {
     let manifest = Manifest::for_module(&module());
-    TraceWriter::create(
-        path,
-        &manifest,
-        module(),
-        WriterOptions { canonical, ..WriterOptions::default() },
-    )
-    .unwrap()
+    TraceWriter::create(path, &manifest, module(), options).unwrap()
 }
 
 /// Event number `i`, which happens at tick `10 * i + 10`.

@@ -87,7 +87,8 @@ proptest! {
     fn a_checkpoint_comes_back_as_it_was(written in any_checkpoint()) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.wrr");
-        let writer = start(&path, false);
+        let control = matches!(&written.pause, Pause::Call { function, .. } if function.is_control());
+        let writer = start_with(&path, WriterOptions { control, ..WriterOptions::default() });
         writer.checkpoint_sink().put(pages(1..10), written.clone()).unwrap();
         let (_, error) = writer.finish(Ending::Interrupted, written.tick);
         prop_assert!(error.is_none());
