@@ -139,7 +139,10 @@ impl Image {
     /// What a page holds; zeros behind the end.
     #[must_use]
     pub fn page(&self, number: u32) -> &Page {
-        self.change(number).map_or_else(|| self.base.page(number as usize), |page| page)
+        match self.change(number) {
+            Some(page) => page,
+            None => self.base.page(number as usize),
+        }
     }
 
     fn change(&self, number: u32) -> Option<&Arc<Page>> {

@@ -150,7 +150,7 @@ fn a_call_that_is_held_is_made_again_with_its_answer() {
                     .fold(0_i32, |sum, byte| sum.wrapping_mul(31).wrapping_add(i32::from(*byte)))
             };
             let expected = 1 ^ (5 + data.as_deref().map_or(0, sum));
-            let all = vec![ControlCheckpoint, ControlCheckpoint, ControlBranch, ControlRollback];
+            let all = [ControlCheckpoint, ControlCheckpoint, ControlBranch, ControlRollback];
             for _ in 0..2 {
                 let (held, end) = answered(&program, &mut guest, answers());
                 assert_eq!(held, all[1..], "{variant:?}");

@@ -50,7 +50,7 @@ impl Source for Fake {
             Function::ControlBranch => {
                 let len = (number % 100_000) as usize;
                 let data = number.to_le_bytes().iter().cycle().take(len).copied().collect();
-                let reply = Reply::Received(u16::from(self.events % 3 != 0));
+                let reply = Reply::Received(u16::from(!self.events.is_multiple_of(3)));
                 Outcome { reply, data, ..Outcome::default() }
             }
             Function::ClockTimeGet => {

@@ -77,6 +77,15 @@ impl Injected {
         }
     }
 
+    /// Takes back what was put in behind so many bytes, for a guest that went back to before it read them. There can be more
+    /// again, also after [`Injected::close`].
+    pub fn truncate(&self, len_bytes: u64) {
+        let mut fed = self.fed();
+        let keep = usize::try_from(len_bytes.saturating_sub(fed.before_bytes));
+        fed.bytes.truncate(keep.unwrap_or(usize::MAX));
+        fed.closed = false;
+    }
+
     /// There will be no more input.
     pub fn close(&self) {
         self.fed().closed = true;
