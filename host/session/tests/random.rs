@@ -253,7 +253,7 @@ fn a_rollback_never_leaks() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 3000,
-        ..ProptestConfig::with_cases(40)
+        ..ProptestConfig::with_cases(300)
     });
     // The model is kept from one case to the next.
     let model = std::cell::RefCell::new(&mut model);

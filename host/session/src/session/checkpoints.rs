@@ -142,7 +142,7 @@ impl Session {
                     deterministic: self.manifest.deterministic,
                     ..LiveConfig::default()
                 };
-                let live = Live::resume(config, &self.manifest, &state.host_state())?;
+                let live = Live::fork(config, &self.manifest, state)?;
                 (Host::at(live, events), world)
             }
             (HostPoint::Replay(state), World::Replay { trace, .. }) => {

@@ -8,9 +8,9 @@
 //!
 //! Invariant: two descriptors with one id stand for the same open file.
 
-use super::config::{self, Output, Standard, Stdin};
+use super::config::{self, LiveConfig, Output, Standard, Stdin};
 use super::fs::{Directory, Listing, OpenFile, Opened, Slot};
-use super::resume::{GoneConnection, flags};
+use super::resume::{GoneConnection, ResumeError, flags};
 use super::virtual_world::Numbers;
 use super::{Live, wait};
 use crate::descriptors::{Changes, Descriptors};
@@ -25,7 +25,7 @@ use wasi_common::snapshots::preview_1::types;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wasi_common::{Error, WasiDir, WasiFile};
 use wiggle::{GuestMemory, GuestPtr};
-use wrr_trace::{Call, Function, HostState, OpenDescriptor, Outcome, Reply, Target};
+use wrr_trace::{Call, Function, HostState, Manifest, OpenDescriptor, Outcome, Reply, Target};
 
 /// What a live host knew and held open at one moment. Cheap to clone.
 #[derive(Clone)]
@@ -209,6 +209,30 @@ impl Live {
             numbers: self.world.as_ref().map(|world| world.inodes().numbers()),
             changes: self.handles.changes.count(),
         }
+    }
+
+    /// Another host that goes on from a moment which this process has saved: as [`Live::resume`], with what only the process knows, the
+    /// numbers of files and the listings that were begun.
+    ///
+    /// # Errors
+    /// As [`Live::resume`].
+    pub fn fork(
+        config: LiveConfig,
+        manifest: &Manifest,
+        then: &LiveState,
+    ) -> Result<Live, ResumeError> {
+        let mut live = Live::resume(config, manifest, &then.host_state())?;
+        if let (Some(world), Some(state)) = (&mut live.world, then.descriptors.world()) {
+            world.restore(state, then.numbers.clone().unwrap_or_default());
+        }
+        for (fd, listing) in &then.listings {
+            if let Some(Entry { opened: Some(Opened::Directory(directory)), .. }) =
+                live.handles.entries.get(fd)
+            {
+                directory.set_listing(listing.clone());
+            }
+        }
+        Ok(live)
     }
 
     /// Goes back to a moment that this host has saved. Says what could not be put back.
