@@ -18,6 +18,7 @@ import tempfile
 sys.dont_write_bytecode = True  # The folder of sources stays as it is.
 
 import boundary
+import branch
 import checkpoints
 import floats
 import harness
@@ -35,6 +36,8 @@ SECTIONS = {
     "transform": transform.transform,
     "floats": floats.floats,
     "stack": floats.stack,
+    "rollback": branch.rollback,
+    "branch": branch.branch,
 }
 
 

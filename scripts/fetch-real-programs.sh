@@ -29,4 +29,9 @@ if [ ! -f rg/bin/rg.wasm ]; then
     cargo install --quiet --locked ripgrep --version 15.2.0 --target wasm32-wasip1 --root rg 2>&1 |
         grep -v 'be sure to add' || true
 fi
+if [ ! -f sympy/sympy/__init__.py ]; then
+    echo "fetching SymPy (PyPI: sympy, mpmath)"
+    # The last version that does not need ctypes.
+    python3 -m pip install --quiet --no-deps --no-compile --target sympy sympy==1.12 mpmath==1.3.0
+fi
 ls -l python/python.wasm boolector/boolector.wasm rg/bin/rg.wasm

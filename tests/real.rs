@@ -50,6 +50,18 @@ fn world() -> tempfile::TempDir {
     world
 }
 
+/// The example runs tests of SymPy in CPython from one state.
+#[test]
+#[cfg(unix)]
+fn the_example_of_branching_runs() {
+    let example = root().join("examples/branch/run.sh");
+    let output = std::process::Command::new(example).arg("12").output().unwrap();
+    expect_code(&output, 0);
+    let said = text(&output.stdout);
+    assert!(said.contains("12 runs, 0 of them with another exit code than 0"), "{said}");
+    assert!(said.contains("test_bug1 passed"), "{said}");
+}
+
 const EVERYTHING: &[&str] =
     &["--dir", "work::/work", "--dir", "scripts::/scripts", "--env", "GREETING=hello"];
 

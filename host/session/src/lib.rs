@@ -18,6 +18,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A [`Session`] is a program under control: it runs to a moment, goes back to its checkpoints, and forks. [`branch`] does one
+//! thing from one moment with many data.
+//!
 //! The command line is one front end of this crate; it has no abilities of its own.
 
 mod branch;

@@ -75,7 +75,61 @@ pub struct ForkOptions {
     pub branch: Option<Vec<u8>>,
 }
 
-/// A program under control.
+/// A program under control. It can be moved to another thread; forks and other sessions run at the same time.
+///
+/// ```
+/// use std::io::Write;
+/// use std::sync::{Arc, Mutex};
+/// use wrr::{ForkOptions, Injected, Job, LiveConfig, Output, Reached, Session, Stdin, Until};
+/// # #[derive(Clone, Default)]
+/// # struct Sink(Arc<Mutex<Vec<u8>>>);
+/// # impl Write for Sink {
+/// #     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> { self.0.lock().unwrap().write(bytes) }
+/// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Reads a byte, and writes it again, for ever.
+/// let module = r#"(module
+///     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+///     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+///     (memory (export "memory") 1)
+///     (data (i32.const 0) "\40\00\00\00\01\00\00\00")
+///     (func (export "_start")
+///       (loop $again
+///         (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+///         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+///         (br_if $again (i32.load (i32.const 8))))))"#;
+/// let (input, seen) = (Injected::new(), Sink::default());
+/// let live = LiveConfig {
+///     stdin: Stdin::Injected(input.clone()),
+///     stdout: Output::Writer(Box::new(seen.clone())),
+///     ..LiveConfig::default()
+/// };
+/// let mut session = Session::start(Job { live, ..Job::new(module.into(), "echo.wat") })?;
+///
+/// input.push(b"abc");
+/// assert_eq!(session.run_until(Until::End)?, Reached::Input);
+/// let here = session.checkpoint()?;
+/// let hash = session.state_hash()?;
+///
+/// // It goes on, and back.
+/// input.push(b"d");
+/// session.run_until(Until::End)?;
+/// assert_ne!(session.state_hash()?, hash);
+/// session.rollback(here)?;
+/// assert_eq!(session.state_hash()?, hash);
+///
+/// // A fork goes on with another input.
+/// let stdin = Some(Stdin::Rest(b"xyz".to_vec()));
+/// let mut fork = session.fork_with(here, ForkOptions { stdin, ..ForkOptions::default() })?;
+/// assert!(matches!(fork.run_until(Until::End)?, Reached::Ended(_)));
+/// assert_eq!(*seen.0.lock().unwrap(), b"abcdxyz");
+///
+/// // What is final need not be kept.
+/// session.commit(here)?;
+/// assert!(session.rollback(here).is_err());
+/// # Ok(()) }
+/// ```
 pub struct Session {
     id: u64,
     name: String,
@@ -170,6 +224,32 @@ impl Session {
     }
 
     /// A program at its start, which runs live and is recorded into `path`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("t.wrr");
+    /// # let module = r#"(module
+    /// #     (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+    /// #     (memory (export "memory") 1)
+    /// #     (func (export "_start") (drop (call $yield)) (drop (call $yield))))"#;
+    /// use wrr::{Job, RecordOptions, Session, Trace, Until, format::EventIndex};
+    ///
+    /// let job = Job::new(module.into(), "twice.wat");
+    /// let mut session = Session::record(job, &path, RecordOptions::default())?;
+    /// session.run_until(Until::Event(EventIndex(1)))?;
+    /// let here = session.checkpoint()?;
+    /// for _ in 0..3 {
+    ///     session.run_until(Until::End)?;
+    ///     session.rollback(here)?;
+    /// }
+    /// session.run_until(Until::End)?;
+    /// assert_eq!(session.finish()?.events, 2);
+    ///
+    /// let mut replay = Session::replay(Trace::open(&path)?.into())?;
+    /// replay.run_until(Until::End)?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Live`], [`Error::Trace`] if the file cannot be made.
