@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use std::io::{Read, Write};
 use std::ops::Range;
 use wrr_pages::{
-    COMPARE_BYTES_MAX, Dirty, DirtyTracker, Mapping, PAGE_BYTES, TrackerError, TrackerKind, choose,
+    COMPARE_BYTES_MAX, Dirty, DirtyTracker, Image, Mapping, PAGE_BYTES, TrackerError, TrackerKind,
+    choose,
 };
 
 const WASM_PAGE_BYTES: usize = 64 << 10;
@@ -270,6 +271,33 @@ fn compare_reports_exactly_the_pages_that_differ() {
     guest.guest_write(4095..4097, 1);
     guest.guest_write(8192..8193, 0);
     assert!(guest.take().unwrap().iter().eq([0, 1]));
+}
+
+#[test]
+fn what_the_host_has_put_back_is_clean() {
+    for kind in TrackerKind::available() {
+        let mut memory = Mapping::reserve(64 * PAGE_BYTES, 128 * PAGE_BYTES, 0).unwrap();
+        let image = Image::of(memory.bytes()).unwrap();
+        let mut tracker = kind.create().unwrap();
+        // SAFETY: the tracker is dropped before the mapping, and only this thread touches either.
+        unsafe { tracker.attach(memory.region().unwrap()).unwrap() };
+        for round in 1..20_u8 {
+            let written = [3, 4, usize::from(round), 63];
+            for page in written {
+                memory.bytes_mut()[page * PAGE_BYTES + 5] = round;
+            }
+            let dirty = tracker.peek().unwrap();
+            assert!(written.iter().all(|page| dirty.contains(*page as u32)), "{kind}: {dirty:?}");
+            for pages in dirty.ranges() {
+                let bytes = pages.start as usize * PAGE_BYTES..pages.end as usize * PAGE_BYTES;
+                tracker.before_host_write(bytes).unwrap();
+            }
+            image.copy_to(&dirty, memory.bytes_mut()).unwrap();
+            tracker.settle(&dirty).unwrap();
+            assert!(memory.bytes().iter().all(|byte| *byte == 0));
+            assert!(tracker.peek().unwrap().is_empty(), "{kind} in round {round}");
+        }
+    }
 }
 
 #[test]
