@@ -160,6 +160,9 @@ struct Named {
     rollbacks: u32,
 }
 
+/// More checkpoints of its own a program does not have: the oldest one is dropped.
+const NAMES_MAX: usize = 1024;
+
 /// The numbers of `failure` in `wit/control.wit`.
 const UNKNOWN: u32 = 0;
 /// See [`UNKNOWN`].
@@ -513,6 +516,15 @@ impl Session {
                 let named = Named { number: id.number, rollbacks: 0 };
                 if let Some(before) = self.names.insert(name, named) {
                     self.points.remove(&before.number);
+                } else if self.names.len() > NAMES_MAX
+                    && let Some((oldest, number)) = self
+                        .names
+                        .iter()
+                        .map(|(name, named)| (name.clone(), named.number))
+                        .min_by_key(|(_, number)| *number)
+                {
+                    self.names.remove(&oldest);
+                    self.points.remove(&number);
                 }
                 ControlAnswer::Checkpoint(0)
             }

@@ -356,3 +356,47 @@ fn many_sessions_run_on_one_engine() {
         assert_eq!(thread.join().unwrap(), "1\n2\n");
     }
 }
+
+#[test]
+fn a_program_can_go_back_often_and_take_many_checkpoints() {
+    // 1500 checkpoints with names of their own, then to one of them again and again.
+    let module = |last: u32| {
+        format!(
+            r#"(module
+            (import "wrr:guest/control@0.1.0" "checkpoint" (func $checkpoint (param i32 i32) (result i32)))
+            (import "wrr:guest/control@0.1.0" "rollback" (func $rollback (param i32 i32) (result i32)))
+            (memory (export "memory") 5)
+            (func $named (param $n i32) (result i32)
+              (i32.store8 (i32.const 0) (i32.add (i32.const 65) (i32.and (local.get $n) (i32.const 31))))
+              (i32.store8 (i32.const 1)
+                (i32.add (i32.const 65) (i32.and (i32.shr_u (local.get $n) (i32.const 5)) (i32.const 63))))
+              (i32.const 0))
+            (func (export "run") (result i32) (local $n i32) (local $times i32)
+              (loop $again
+                (i32.store (i32.add (i32.const 4096) (i32.mul (local.get $n) (i32.const 200))) (local.get $n))
+                (local.set $times (call $checkpoint (call $named (local.get $n)) (i32.const 2)))
+                (br_if $again (i32.and (i32.eqz (local.get $times))
+                  (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1500)))))
+              (if (i32.lt_u (local.get $times) (i32.const 500)) (then
+                (return (call $rollback (call $named (i32.const {last})) (i32.const 2)))))
+              (i32.add (i32.mul (local.get $times) (i32.const 10000)) (local.get $n))))"#
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (last, expected) in [(3, 0), (1490, 500 * 10_000 + 1491)] {
+        let job = || {
+            let job = Job::new(module(last).into_bytes(), "many.wat");
+            Job { invoke: Some("run".to_owned()), ..job }
+        };
+        let mut session = Session::start(job()).unwrap();
+        let returned = wrr::Ending::Returned { values: vec![wrr::format::Value::I32(expected)] };
+        match session.run_until(Until::End).unwrap() {
+            Reached::Ended(end) => assert_eq!(end.ending, returned),
+            other => panic!("{other:?}"),
+        }
+        let path = folder.path().join("t.wrr");
+        let recorded = wrr::record(job(), &path, RecordOptions::default()).unwrap();
+        assert_eq!(recorded.end.ending, returned);
+        Trace::open(&path).unwrap().verify().unwrap();
+    }
+}
