@@ -9,6 +9,7 @@ mod json;
 mod moments;
 mod progress;
 mod report;
+mod saved;
 mod signals;
 
 use clap::Parser as _;

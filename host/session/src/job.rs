@@ -9,8 +9,8 @@ use wrr_engine::{
     Refusal, Until, Variant, module_bytes,
 };
 use wrr_trace::{
-    Ending, EventIndex, HostState, Interrupter, Limits, Manifest, ModuleId, Saved, TraceWriter,
-    WriterOptions,
+    Ending, EventIndex, HostState, Interrupter, Limits, Manifest, ModuleId, Saved, Tick,
+    TraceWriter, WriterOptions,
 };
 use wrr_wasi::{Host, Live, LiveConfig, OnTraceError, Recorder, Stop};
 
@@ -173,9 +173,11 @@ pub(crate) fn finish(
 ) -> Result<Recorded, Error> {
     let Ended { how, tick, trap } = ended;
     let by_itself = matches!(how, How::Ended(_));
-    let (ending, stop) = match how {
-        How::Ended(ending) => (ending, None),
-        How::Stopped(stop) => (Ending::HostFailed { what: stop.to_string() }, Some(stop)),
+    let (ending, tick, stop) = match how {
+        How::Ended(ending) => (ending, tick, None),
+        // At the last event, like one that ends by a signal: the call that was not answered is asked again.
+        How::Stopped(Stop::TerminalClosed) => (Ending::Interrupted, Tick(0), None),
+        How::Stopped(stop) => (Ending::HostFailed { what: stop.to_string() }, tick, Some(stop)),
     };
     let end = End { ending, trap };
     let events = guest.events().0;

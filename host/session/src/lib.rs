@@ -25,6 +25,7 @@ mod error;
 mod follower;
 mod index;
 mod job;
+mod line;
 mod moment;
 mod resume;
 mod session;
@@ -36,7 +37,7 @@ pub use follower::{Checkpoints, Spacing};
 pub use index::Indexed;
 pub use job::{Interrupt, Job, RecordOptions, Recorded, record, run};
 pub use moment::Moment;
-pub use resume::ResumeTo;
+pub use resume::{ResumeOptions, ResumeTo};
 pub use session::{Played, Seek, SeekOptions, Session};
 pub use trace::{Replayed, Trace};
 

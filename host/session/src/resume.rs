@@ -2,7 +2,6 @@
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Finished, RecordOptions, Recorded, entry, finish, live_variant};
-use crate::session::SeekOptions;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
 use wrr_engine::{Guest, Images, Program, Reached, Until, Variant};
@@ -17,9 +16,19 @@ pub struct ResumeTo<'a, 'b> {
     pub options: RecordOptions<'b>,
 }
 
+/// How to go on.
+#[derive(Default)]
+pub struct ResumeOptions<'a, 'b> {
+    /// Where the new run is recorded, with the old one's history; nowhere by default.
+    pub to: Option<ResumeTo<'a, 'b>>,
+    /// Called before the guest runs, with the line that it had begun to write: to a user at a terminal it is the prompt that
+    /// stood there.
+    pub on_start: Option<&'a mut dyn FnMut(&[u8])>,
+}
+
 impl Trace<'_> {
     /// Goes on live from a moment: the guest's open files are opened again, its clock and randomness are real. `None` is the
-    /// moment behind everything that was recorded. With `to` that is recorded; the new trace has the old one's history.
+    /// moment behind everything that was recorded.
     ///
     /// # Errors
     /// [`Error::Resume`] with everything that is missing, before anything runs; otherwise as [`Trace::seek`] and
@@ -28,7 +37,7 @@ impl Trace<'_> {
         &self,
         moment: Option<&Moment>,
         live: LiveConfig,
-        to: Option<ResumeTo<'_, '_>>,
+        options: ResumeOptions<'_, '_>,
     ) -> Result<Recorded, Error> {
         let target = match moment {
             Some(moment) => self.target(moment)?,
@@ -37,14 +46,17 @@ impl Trace<'_> {
         // Between the target and the first possible stop behind it the guest asks nothing of the world, so it does not matter
         // that this variant cannot stop at every tick.
         let variant = live_variant(self.reader().manifest().deterministic);
-        let session = self.seek_target_roughly(variant, target, SeekOptions::default())?;
+        let (session, line) = self.seek_with_line(variant, target)?;
         let (program, mut guest) = session.into_guest();
         guest.limit_stack();
         let refused = |refusal| self.refused(refusal);
         let manifest = self.reader().manifest();
         let state = guest.host().state();
         let live = Live::resume(live, manifest, &state)?;
+        let ResumeOptions { to, mut on_start } = options;
+        let mut start = || on_start.take().into_iter().for_each(|on_start| on_start(&line));
         let Some(ResumeTo { path, options }) = to else {
+            start();
             guest.host().set_source(live);
             let ended = run_on(&program, &mut guest).map_err(refused)?;
             return finish(guest, ended, Finished::Unrecorded);
@@ -67,11 +79,11 @@ impl Trace<'_> {
         let writer_options = WriterOptions { canonical: manifest.deterministic, elapsed_ns };
         let module = self.reader().module()?.into();
         let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
-        let mut options = options;
-        if let Some(on_start) = options.on_start.take() {
+        self.copy_history(&guest, &writer)?;
+        // Not earlier: a history that was interrupted would pass for all of it.
+        if let Some(on_start) = options.on_start {
             on_start(Interrupt::new(&writer));
         }
-        self.copy_history(&guest, &writer)?;
         let follower = match options.checkpoints {
             Some(checkpoints) => {
                 self.follow_from_here((&program, variant), &mut guest, &writer, checkpoints)?
@@ -80,6 +92,7 @@ impl Trace<'_> {
         };
         guest.host().set_source(Recorder::new(live, writer, options.on_trace_error));
         guest.set_heart(Some(Box::new(Stamper::new(follower.as_ref()))));
+        start();
         let ended = run_on(&program, &mut guest).map_err(refused)?;
         finish(guest, ended, Finished::Recorded { follower })
     }

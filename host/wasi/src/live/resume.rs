@@ -8,6 +8,7 @@
 
 use super::config::{self, LiveConfig, LiveError, Preopen, Stdin};
 use super::fs::{Directory, View};
+use super::terminals::Terminals;
 use super::virtual_world::{Inodes, VirtualWorld};
 use super::{Live, errno, wait};
 use crate::descriptors::{Descriptors, OFLAGS_DIRECTORY, StateError};
@@ -159,6 +160,7 @@ impl Live {
         manifest: &Manifest,
         state: &HostState,
     ) -> Result<Live, ResumeError> {
+        let terminals = Terminals::of(&config);
         let descriptors = Descriptors::from_state(state)?;
         check(manifest, state)?;
         let args = config::nul_terminated(manifest.args.iter())?;
@@ -208,7 +210,7 @@ impl Live {
         }
         let (ctx, problems) = opening.finish();
         if problems.is_empty() {
-            Ok(Live::over(ctx, args, env, world, descriptors))
+            Ok(Live::over(ctx, (args, env), world, descriptors, terminals))
         } else {
             Err(ResumeError::World { problems })
         }
