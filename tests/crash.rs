@@ -117,14 +117,6 @@ fn killed_at_any_moment_the_trace_is_valid() {
     assert!(most > 1000, "{most}");
 }
 
-/// Whether this process, and so what it starts, ignores a signal.
-fn ignored_here(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
-}
-
 #[test]
 fn an_interrupted_recording_is_complete_and_says_so() {
     for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {

@@ -246,3 +246,53 @@ fn cpython_is_sought_in_and_resumed_at_random_moments_in_new_processes() {
         assert_eq!(text(&again.stdout), whole);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn cpython_is_saved_and_loaded_at_its_prompt() {
+    use support::terminal::{CTRL_C, CTRL_D, Terminal};
+    let folder = scratch();
+    let folder = folder.path();
+    let python = python();
+    let python = python.to_str().unwrap();
+    // So that no terminal shows that something is being compiled.
+    expect_code(&finish(wrr(folder).args(["run", python, "--version"]), b""), 0);
+    let mut first = Terminal::start(folder, &["record", "-o", "t.wrr", "--dir", ".", python]);
+    first.expect(">>> ");
+    first.ask("x = 41", ">>> ");
+    first.ask("def double(n): return 2 * n", "... ");
+    first.ask("", ">>> ");
+    first.ask("import math", ">>> ");
+    first.ask("x += 1; x", "42\r\n>>> ");
+    first.type_in("x = 9");
+    first.expect("x = 9");
+    assert_eq!(first.close(), Some(129));
+    let resume = ["resume", "t.wrr", "--dir", ".", "-o", "t-2.wrr"];
+    let mut second = Terminal::start(folder, &resume);
+    second.expect(">>> ");
+    second.ask("double(x)", "84\r\n>>> ");
+    second.ask("file = open('notes', 'w')", ">>> ");
+    second.ask("file.write('saved')", "5\r\n>>> ");
+    if !ignored_here(2) {
+        second.type_in(CTRL_C);
+        let (code, shown) = second.end();
+        assert_eq!(code, Some(130));
+        let said = "wrr: saved; to go on: wrr resume t-2.wrr --dir . -o t-3.wrr";
+        let expected = [
+            "double(x)\r\n84",
+            "file = open('notes', 'w')",
+            "file.write('saved')\r\n5",
+            &format!("^C\r\n{said}\r\n"),
+        ];
+        let expected: Vec<String> = expected.iter().map(|part| format!(">>> {part}")).collect();
+        assert_eq!(shown, expected.join("\r\n"));
+    } else {
+        second.kill();
+    }
+    let mut third = Terminal::start(folder, &["resume", "t-2.wrr", "--dir", "."]);
+    third.expect(">>> ");
+    third.ask("file.close(); x, round(math.pi, 2)", "(42, 3.14)\r\n>>> ");
+    third.type_in(CTRL_D);
+    assert_eq!(third.end().0, Some(0));
+    assert_eq!(std::fs::read(folder.join("notes")).unwrap(), b"saved");
+}

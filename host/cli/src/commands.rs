@@ -6,6 +6,7 @@ use crate::json;
 use crate::moments;
 use crate::progress::{Progress, Spinner};
 use crate::report::{self, FINDING, plain, say};
+use crate::saved::Saved;
 use crate::signals;
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
@@ -63,22 +64,37 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
         }
     };
     let progress = Progress::default();
-    let mut on_start = signals::finish_on_signals;
+    let ProgramArgs { dirs, stdin, tcplisten, .. } = &program;
+    let saved = Saved::new(&path, dirs, stdin.as_deref(), tcplisten);
+    let mut on_start = |interrupt| signals::finish_on_signals(interrupt, saved.clone());
     let options = RecordOptions {
         on_trace_error: on_trace_error.into(),
         checkpoints: moments::checkpoints(&checkpoints, deterministic)?,
         on_start: Some(&mut on_start),
     };
     let recorded = wrr::record(job(program, deterministic, &progress)?, &path, options)?;
-    recorded_code(recorded, on_trace_error)
+    recorded_code(recorded, on_trace_error, Some(&saved))
 }
 
 /// Tells how a recording ended, and gives its exit code.
-pub fn recorded_code(recorded: wrr::Recorded, on_trace_error: OnTraceError) -> anyhow::Result<i32> {
+pub fn recorded_code(
+    recorded: wrr::Recorded,
+    on_trace_error: OnTraceError,
+    saved: Option<&Saved>,
+) -> anyhow::Result<i32> {
     print_results(&recorded.end.ending)?;
-    let code = report::ended(&recorded.end);
-    let Some((saved, error)) = recorded.not_saved else { return Ok(code) };
-    let replayable = match saved.events {
+    let code = match recorded.end.ending {
+        // A live run is interrupted in this way only by a closed terminal: others end with their signal.
+        Ending::Interrupted => report::HANGUP,
+        _ => report::ended(&recorded.end),
+    };
+    let Some((written, error)) = recorded.not_saved else {
+        if let (Ending::Interrupted, Some(saved)) = (&recorded.end.ending, saved) {
+            saved.tell();
+        }
+        return Ok(code);
+    };
+    let replayable = match written.events {
         0 => "nothing that could be replayed was saved".to_owned(),
         some => format!(
             "saved are the first {some} of {} events, which can be replayed",

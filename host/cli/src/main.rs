@@ -10,6 +10,7 @@ mod json;
 mod moments;
 mod progress;
 mod report;
+mod saved;
 mod signals;
 
 use clap::Parser as _;

@@ -5,17 +5,19 @@ use crate::commands::{cache, preopen, print_results, recorded_code};
 use crate::json;
 use crate::progress::{Progress, Spinner};
 use crate::report::{self, plain, say};
+use crate::saved::Saved;
 use crate::signals;
 use anyhow::{Context as _, bail};
 use indicatif::HumanBytes;
 use serde_json::json;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::time::Duration;
 use wrr::format::{EventIndex, Tick};
 use wrr::{
     Checkpoints, Ending, LiveConfig, Moment, Playback, Played, Position, RecordOptions,
-    ReplayOutput, Replayed, ResumeTo, SeekOptions, Spacing, Stdin, Trace, TrackerKind,
+    ReplayOutput, Replayed, ResumeOptions, ResumeTo, SeekOptions, Spacing, Stdin, Trace,
+    TrackerKind,
 };
 
 /// How many frames of a stack are shown to people.
@@ -309,10 +311,17 @@ pub fn resume(arguments: ResumeArgs) -> anyhow::Result<i32> {
     let live = LiveConfig {
         preopens: arguments.dirs.iter().map(|dir| preopen(dir)).collect(),
         sockets,
-        stdin: arguments.stdin.map_or(Stdin::Inherit, Stdin::File),
+        stdin: arguments.stdin.clone().map_or(Stdin::Inherit, Stdin::File),
         ..LiveConfig::default()
     };
-    let mut on_start = signals::finish_on_signals;
+    let saved = arguments.output.as_deref().map(|output| {
+        Saved::new(output, &arguments.dirs, arguments.stdin.as_deref(), &arguments.tcplisten)
+    });
+    let mut on_start = |interrupt| {
+        if let Some(saved) = &saved {
+            signals::finish_on_signals(interrupt, saved.clone());
+        }
+    };
     let to = match &arguments.output {
         None => None,
         Some(path) => Some(ResumeTo {
@@ -324,8 +333,21 @@ pub fn resume(arguments: ResumeArgs) -> anyhow::Result<i32> {
             },
         }),
     };
-    let recorded = trace.resume(arguments.at.as_ref(), live, to)?;
-    recorded_code(recorded, arguments.on_trace_error)
+    let mut show = |line: &[u8]| show_again(line);
+    let options = ResumeOptions { to, on_start: Some(&mut show) };
+    let recorded = trace.resume(arguments.at.as_ref(), live, options)?;
+    recorded_code(recorded, arguments.on_trace_error, saved.as_ref())
+}
+
+/// Shows the line in which the program was to a user at a terminal. Elsewhere it would be in the output twice.
+fn show_again(line: &[u8]) {
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    // If it cannot be written, nor can what the program writes: that tells it.
+    let _ = match (stdout.is_terminal(), stderr.is_terminal()) {
+        (true, _) => stdout.write_all(line).and_then(|()| stdout.flush()),
+        (false, true) => stderr.write_all(line),
+        (false, false) => Ok(()),
+    };
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -8,6 +8,8 @@ use wrr::{Backtrace, End, Ending};
 pub const FINDING: i32 = 1;
 /// Exit code of an error.
 pub const ERROR: i32 = 2;
+/// Exit code of a run whose terminal was closed, as after SIGHUP.
+pub const HANGUP: i32 = 129;
 
 /// Writes to standard error, if that can be written: the exit code matters more than the words. What
 /// modules and traces contribute must not control the terminal.

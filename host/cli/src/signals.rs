@@ -1,17 +1,18 @@
 //! Ends a recording properly when the user or the system wants it to end.
 
+use crate::saved::Saved;
 use wrr::Interrupt;
 
 /// From now on Ctrl-C, a closed terminal and `kill` complete the trace and end the process with the code
-/// that a shell expects. Signals that were ignored when wrr was started stay ignored (`nohup`).
-pub fn finish_on_signals(interrupt: Interrupt) {
-    if let Err(e) = install(interrupt) {
+/// that a shell expects, after it was said how to go on. Signals that were ignored when wrr was started stay ignored (`nohup`).
+pub fn finish_on_signals(interrupt: Interrupt, saved: Saved) {
+    if let Err(e) = install(interrupt, saved) {
         tracing::debug!("signals end the recording without an ending: {e}");
     }
 }
 
 #[cfg(unix)]
-fn install(interrupt: Interrupt) -> std::io::Result<()> {
+fn install(interrupt: Interrupt, saved: Saved) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let ignored = ignored_signals();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
@@ -20,7 +21,11 @@ fn install(interrupt: Interrupt) -> std::io::Result<()> {
         let mut insisting = false;
         for signal in signals.forever() {
             // A recording that is being finished already is let finish, unless the user insists.
-            if interrupt.finish_trace() || insisting {
+            let finished = interrupt.finish_trace();
+            if finished {
+                saved.tell();
+            }
+            if finished || insisting {
                 std::process::exit(128 + signal);
             }
             insisting = true;
@@ -38,11 +43,15 @@ fn ignored_signals() -> u64 {
 }
 
 #[cfg(windows)]
-fn install(interrupt: Interrupt) -> Result<(), ctrlc::Error> {
+fn install(interrupt: Interrupt, saved: Saved) -> Result<(), ctrlc::Error> {
     let mut insisting = false;
     ctrlc::set_handler(move || {
         // A recording that is being finished already is let finish, unless the user insists.
-        if interrupt.finish_trace() || insisting {
+        let finished = interrupt.finish_trace();
+        if finished {
+            saved.tell();
+        }
+        if finished || insisting {
             std::process::exit(130);
         }
         insisting = true;

@@ -29,6 +29,7 @@ mod error;
 mod follower;
 mod index;
 mod job;
+mod line;
 mod moment;
 mod playback;
 mod resume;
@@ -43,7 +44,7 @@ pub use index::Indexed;
 pub use job::{Engine, Interrupt, Job, RecordOptions, Recorded, record, run};
 pub use moment::Moment;
 pub use playback::{Playback, Played, Seek, SeekOptions};
-pub use resume::ResumeTo;
+pub use resume::{OnLine, ResumeOptions, ResumeTo};
 pub use session::{CheckpointId, ForkOptions, Reached, Session};
 pub use trace::{Replayed, Trace};
 

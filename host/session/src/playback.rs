@@ -148,7 +148,7 @@ impl<'a> Trace<'a> {
 }
 
 impl Playback<'_> {
-    fn guest(&mut self) -> &mut Guest {
+    pub(crate) fn guest(&mut self) -> &mut Guest {
         self.guest.as_mut().expect("a seek restores before anything else")
     }
 
@@ -217,7 +217,7 @@ impl Playback<'_> {
         }
     }
 
-    fn play_on(&mut self, until: Option<Target>) -> Result<Played, Error> {
+    pub(crate) fn play_on(&mut self, until: Option<Target>) -> Result<Played, Error> {
         let guest = self.guest.as_mut().expect("a seek restores before anything else");
         self.trace.play(&self.program, guest, until)
     }

@@ -2,7 +2,6 @@
 
 use crate::follower::{Checkpoints, Followed, Follower};
 use crate::job::{RecordOptions, Recorded, entry, live_variant, to_end};
-use crate::playback::SeekOptions;
 use crate::session::Session;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
@@ -18,9 +17,22 @@ pub struct ResumeTo<'a, 'b> {
     pub options: RecordOptions<'b>,
 }
 
+/// Is given a line.
+pub type OnLine<'a> = &'a mut dyn FnMut(&[u8]);
+
+/// How to go on.
+#[derive(Default)]
+pub struct ResumeOptions<'a, 'b> {
+    /// Where the new run is recorded, with the old one's history; nowhere by default.
+    pub to: Option<ResumeTo<'a, 'b>>,
+    /// Called before the guest runs, with the line that it had begun to write: to a user at a terminal it is the prompt that
+    /// stood there.
+    pub on_start: Option<OnLine<'a>>,
+}
+
 impl Trace<'_> {
     /// Goes on live from a moment: the guest's open files are opened again, its clock and randomness are real. `None` is the
-    /// moment behind everything that was recorded. With `to` that is recorded; the new trace has the old one's history.
+    /// moment behind everything that was recorded.
     ///
     /// # Errors
     /// [`Error::Resume`] with everything that is missing, before anything runs; otherwise as [`Trace::seek`] and
@@ -29,7 +41,7 @@ impl Trace<'_> {
         &self,
         moment: Option<&Moment>,
         live: LiveConfig,
-        to: Option<ResumeTo<'_, '_>>,
+        options: ResumeOptions<'_, '_>,
     ) -> Result<Recorded, Error> {
         let target = match moment {
             Some(moment) => self.target(moment)?,
@@ -38,16 +50,18 @@ impl Trace<'_> {
         // Between the target and the first possible stop behind it the guest asks nothing of the world, so it does not matter
         // that this variant cannot stop at every tick.
         let variant = live_variant(self.reader().manifest().deterministic);
-        let playback = self.seek_target_roughly(variant, target, SeekOptions::default())?;
+        let (playback, line) = self.seek_with_line(variant, target)?;
         let variant = playback.variant();
         let (program, guest) = playback.into_guest();
         let manifest = self.reader().manifest();
         let mut session = Session::resumed(manifest.clone(), program, variant, guest);
-        let Some(to) = to else {
-            session.go_live(live)?;
-            return to_end(session);
-        };
-        self.record_on(&mut session, live, to)?;
+        match options.to {
+            None => session.go_live(live)?,
+            Some(to) => self.record_on(&mut session, live, to)?,
+        }
+        if let Some(on_start) = options.on_start {
+            on_start(&line);
+        }
         to_end(session)
     }
 
@@ -83,10 +97,11 @@ impl Trace<'_> {
         };
         let module = self.reader().module()?.into();
         let writer = TraceWriter::create(path, &manifest, module, writer_options)?;
+        self.copy_history(guest, &writer)?;
+        // Not earlier: a history that was interrupted would pass for all of it.
         if let Some(on_start) = options.on_start.take() {
             on_start(Interrupt::new(&writer));
         }
-        self.copy_history(guest, &writer)?;
         let follower = match options.checkpoints {
             Some(checkpoints) => {
                 self.follow_from_here((&program, variant), guest, &writer, checkpoints)?

@@ -486,11 +486,13 @@ impl Session {
             wrr_engine::Reached::Stopped => Ok(Reached::Stopped),
             wrr_engine::Reached::Ended(Ended { how, tick, trap }) => {
                 let by_itself = matches!(how, How::Ended(_));
-                let (ending, unsaved) = match how {
-                    How::Ended(ending) => (ending, false),
+                let (ending, tick, unsaved) = match how {
+                    How::Ended(ending) => (ending, tick, false),
+                    // At the last event, like one that ends by a signal: the call that was not answered is asked again.
+                    How::Stopped(Stop::TerminalClosed) => (Ending::Interrupted, Tick(0), false),
                     How::Stopped(stop) => {
                         let what = stop.to_string();
-                        (Ending::HostFailed { what }, matches!(stop, Stop::Trace(_)))
+                        (Ending::HostFailed { what }, tick, matches!(stop, Stop::Trace(_)))
                     }
                 };
                 let end = End { ending, trap };

@@ -73,6 +73,9 @@ pub enum Stop {
     /// Nobody reads the replayed output any more.
     #[error("the output was closed")]
     OutputClosed,
+    /// The terminal was closed that a recorded guest uses: its user is gone, its input is not over.
+    #[error("the terminal was closed")]
+    TerminalClosed,
     /// The host cannot serve the call in a way that preview1 has an errno for.
     #[error("{0}")]
     Host(String),

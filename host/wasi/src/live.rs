@@ -15,6 +15,7 @@ mod resume;
 mod sched;
 #[cfg(windows)]
 mod streams;
+mod terminals;
 mod virtual_world;
 
 pub use back::{LiveState, NotTakenBack};
@@ -31,6 +32,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use terminals::Terminals;
 use virtual_world::VirtualWorld;
 use wasi_common::WasiCtx;
 use wasi_common::snapshots::preview_1::types;
@@ -64,6 +66,7 @@ pub struct Live {
     answer: Option<ControlAnswer>,
     /// Open descriptors from which a read may wait: terminals, pipes, sockets.
     waiting: BTreeSet<u32>,
+    terminals: Terminals,
     /// A buffer to use again.
     spare: Vec<u8>,
 }
@@ -86,6 +89,7 @@ impl Live {
         let args = config::nul_terminated(config.args.iter())?;
         let env = config::nul_terminated(config.env.iter().map(|(k, v)| format!("{k}={v}")))?;
         let view = View::new(world.as_ref().map(VirtualWorld::inodes));
+        let terminals = Terminals::of(&config);
         let names = config.preopens.iter().map(|preopen| preopen.guest.clone()).collect();
         let mut standard = Standard {
             stdin: config.stdin,
@@ -97,21 +101,22 @@ impl Live {
         let handles = Handles::new(view.slot(), opened, standard, config.sockets, names);
         let descriptors = Descriptors::from_state(&state)
             .map_err(|error| LiveError::Context(error.to_string()))?;
-        Ok(Live::over(ctx, args, env, world, descriptors, handles))
+        Ok(Live::over(ctx, (args, env), world, descriptors, handles, terminals))
     }
 
     /// A host whose descriptors are open already.
     fn over(
         ctx: WasiCtx,
-        args: Vec<u8>,
-        env: Vec<u8>,
+        (args, env): (Vec<u8>, Vec<u8>),
         world: Option<VirtualWorld>,
         descriptors: Descriptors,
         handles: Handles,
+        terminals: Terminals,
     ) -> Live {
         let (waiting, spare) = (BTreeSet::new(), Vec::new());
         let answer = None;
-        let mut live = Live { ctx, args, env, world, descriptors, handles, answer, waiting, spare };
+        let mut live =
+            Live { ctx, args, env, world, descriptors, handles, terminals, answer, waiting, spare };
         for fd in live.descriptors.may_wait() {
             live.note_kind(fd);
         }
@@ -132,6 +137,27 @@ impl Live {
             }
             (Function::FdRead | Function::SockRecv | Function::SockAccept, _) => {
                 self.waiting.contains(&fd) && !self.is_readable(fd)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the call had this outcome because the terminal was closed that it uses.
+    pub fn lost_terminal(&self, call: &Call, outcome: &Outcome) -> bool {
+        let closed = |fd: u32| {
+            self.descriptors.stream(fd).is_some_and(|stream| self.terminals.is_closed(stream))
+        };
+        match (call.function, &call.input) {
+            // Its input seems to be over.
+            (Function::FdRead, _) => outcome.data.is_empty() && closed(call.args[0] as u32),
+            (Function::FdWrite, _) => {
+                outcome.errno != Errno::success && closed(call.args[0] as u32)
+            }
+            (Function::PollOneoff, Input::Subscriptions(bytes)) => {
+                bytes.chunks_exact(48).any(|sub| {
+                    let fd = u32::from_le_bytes(sub[16..20].try_into().expect("4"));
+                    sub[8] != 0 && closed(fd)
+                })
             }
             _ => false,
         }

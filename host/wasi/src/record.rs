@@ -62,6 +62,10 @@ impl Source for Recorder {
             self.write(TraceWriter::flush)?;
         }
         let outcome = self.live.outcome(tick, call, refused, memory)?;
+        if self.live.lost_terminal(call, &outcome) {
+            // So that the run goes on from before it.
+            return Err(Stop::TerminalClosed);
+        }
         self.write(|writer| writer.append(tick, call, &outcome))?;
         Ok(outcome)
     }

@@ -9,6 +9,7 @@
 use super::back::Handles;
 use super::config::{self, LiveConfig, LiveError, Preopen, Standard, Stdin};
 use super::fs::{Directory, Opened, View};
+use super::terminals::Terminals;
 use super::virtual_world::{Inodes, VirtualWorld};
 use super::{Live, errno, wait};
 use crate::descriptors::{Descriptors, OFLAGS_DIRECTORY, StateError};
@@ -160,6 +161,7 @@ impl Live {
         manifest: &Manifest,
         state: &HostState,
     ) -> Result<Live, ResumeError> {
+        let terminals = Terminals::of(&config);
         let descriptors = Descriptors::from_state(state)?;
         check(manifest, state)?;
         let args = config::nul_terminated(manifest.args.iter())?;
@@ -214,7 +216,7 @@ impl Live {
         }
         let names = manifest.preopens.clone();
         let handles = Handles::new(view.slot(), opened, standard, sockets, names);
-        Ok(Live::over(ctx, args, env, world, descriptors, handles))
+        Ok(Live::over(ctx, (args, env), world, descriptors, handles, terminals))
     }
 }
 
