@@ -161,8 +161,12 @@ impl Handles {
                 }
             }
             (Function::FdRenumber, _) => {
-                if let Some(entry) = self.entries.remove(&fd) {
-                    self.entries.insert(call.args[1] as u32, entry);
+                let to = call.args[1] as u32;
+                if fd != to {
+                    // What comes there may be a stream, of which nothing is kept here.
+                    self.entries.remove(&to);
+                    let moved = self.entries.remove(&fd).map(|entry| (to, entry));
+                    self.entries.extend(moved);
                 }
             }
             (Function::FdFdstatSetFlags, _) => {

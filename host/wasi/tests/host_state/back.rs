@@ -74,6 +74,17 @@ fn what_was_closed_replaced_or_unlinked_meanwhile_is_there_again() {
 }
 
 #[test]
+fn a_directory_in_whose_place_a_stream_was_put_is_there_again() {
+    let root = folder();
+    let mut guest = Guest::live(config(root.path()));
+    let then = save(&mut guest);
+    guest.renumber(1, 3);
+    assert!(guest.back_to(&then).descriptors.is_empty());
+    assert!(matches!(guest.open(3, "a", 0, READ, 0).reply, Reply::Number(_)));
+    assert_eq!(guest.write(1, b"x").errno, Errno::success);
+}
+
+#[test]
 fn a_listing_goes_on_as_it_was_begun() {
     let root = folder();
     let mut guest = Guest::live(config(root.path()));
