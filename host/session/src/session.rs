@@ -88,7 +88,7 @@ pub struct ForkOptions {
 /// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
 /// # }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // Reads a byte, and writes it again, for ever.
+/// // Reads a byte and writes it again, until there is none.
 /// let module = r#"(module
 ///     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
 ///     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -97,8 +97,10 @@ pub struct ForkOptions {
 ///     (func (export "_start")
 ///       (loop $again
 ///         (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
-///         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-///         (br_if $again (i32.load (i32.const 8))))))"#;
+///         (if (i32.load (i32.const 8))
+///           (then
+///             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+///             (br $again))))))"#;
 /// let (input, seen) = (Injected::new(), Sink::default());
 /// let live = LiveConfig {
 ///     stdin: Stdin::Injected(input.clone()),
