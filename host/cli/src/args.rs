@@ -49,6 +49,9 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Run a recorded program on from one of its moments many times at once, each time with other data
     Branch(BranchArgs),
+    /// Show or apply what a program that was run with --fs overlay did to its files
+    #[command(subcommand)]
+    Fs(FsCommand),
     /// Show what was run, with what, and how it ended
     Info {
         /// The trace
@@ -83,6 +86,58 @@ pub enum Command {
         /// Another trace
         second: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+pub enum FsCommand {
+    /// List the files that differ from those in the folders: A added, M modified, T other times, R renamed, D deleted
+    Diff {
+        /// The trace
+        file: PathBuf,
+        /// The moment, as for `wrr replay --goto` [default: behind everything that was recorded]
+        #[arg(long, value_name = "T", value_parser = moment)]
+        at: Option<Moment>,
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply the changes to the folders, all of them or none
+    Commit {
+        /// The trace
+        file: PathBuf,
+        /// The moment, as for `wrr replay --goto` [default: behind everything that was recorded]
+        #[arg(long, value_name = "T", value_parser = moment)]
+        at: Option<Moment>,
+        /// A folder that the program had, under its own name or as GUEST (repeatable)
+        #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+        dirs: Vec<String>,
+    },
+}
+
+/// Where the program's changes to files go.
+#[derive(Args)]
+pub struct FilesArgs {
+    #[command(flatten)]
+    pub fs: FsArg,
+    /// Apply what is in the overlay to the folders if the program ends with exit code 0
+    #[arg(long)]
+    pub commit_fs: bool,
+}
+
+#[derive(Args)]
+pub struct FsArg {
+    /// Where the program's changes to files go: to the folders themselves, or to a private layer above them that goes back
+    /// with the program [default: host; for a recorded program as it was]
+    #[arg(long, value_enum)]
+    pub fs: Option<Fs>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fs {
+    /// To the folders
+    Host,
+    /// To a layer in memory, beyond 256 MiB in a temporary file; the folders stay as they are
+    Overlay,
 }
 
 #[derive(Args)]
@@ -126,6 +181,8 @@ pub struct ResumeArgs {
     /// A folder that the program had, under its own name or as GUEST (repeatable)
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     pub dirs: Vec<String>,
+    #[command(flatten)]
+    pub files: FilesArgs,
     /// Standard input from a file; it goes on where the program was
     #[arg(long, value_name = "FILE")]
     pub stdin: Option<PathBuf>,
@@ -222,6 +279,8 @@ pub struct BranchArgs {
     /// A folder that the program had, under its own name or as GUEST (repeatable)
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     pub dirs: Vec<String>,
+    #[command(flatten)]
+    pub fs: FsArg,
     /// Record each run, with the history of the old one, into this folder
     #[arg(long, value_name = "DIR")]
     pub record_dir: Option<PathBuf>,
@@ -268,6 +327,8 @@ pub struct ProgramArgs {
     /// Let the program use a folder, under its own name or as GUEST (repeatable)
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     pub dirs: Vec<String>,
+    #[command(flatten)]
+    pub files: FilesArgs,
     /// Set a variable; K alone takes its value from here (repeatable)
     #[arg(long = "env", value_name = "K[=V]")]
     pub env: Vec<String>,

@@ -33,6 +33,7 @@ pub fn branch(arguments: &BranchArgs) -> anyhow::Result<i32> {
             DataTo::Stdin => wrr::DataTo::Stdin,
         }),
         preopens: arguments.dirs.iter().map(|dir| preopen(dir)).collect(),
+        fs: arguments.fs.file_system(),
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         record_dir: arguments.record_dir.clone(),
         on_end: &|_| bar.inc(1),

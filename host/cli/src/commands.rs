@@ -2,6 +2,7 @@
 
 use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
 use crate::branch;
+use crate::files;
 use crate::json;
 use crate::moments;
 use crate::progress::{Progress, Spinner};
@@ -26,6 +27,7 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
         Command::Index { file, max_seek, tracker } => moments::index(&file, max_seek, tracker),
         Command::Resume(arguments) => moments::resume(arguments),
         Command::Branch(arguments) => branch::branch(&arguments),
+        Command::Fs(command) => files::fs(command),
         Command::Info { file, json } => info(&file, json),
         Command::Events { file, from, to, json } => events(&file, from, to, json),
         Command::Verify { file } => verify(&file),
@@ -45,9 +47,9 @@ pub fn cache() -> Option<CodeCache> {
 
 fn run(program: ProgramArgs) -> anyhow::Result<i32> {
     let progress = Progress::default();
-    let end = wrr::run(job(program, false, &progress)?)?;
+    let wrr::Recorded { end, files, .. } = wrr::run(job(program, false, &progress)?)?;
     print_results(&end.ending)?;
-    Ok(report::ended(&end))
+    Ok(files::tell(&files, None, report::ended(&end)))
 }
 
 fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
@@ -64,8 +66,8 @@ fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
         }
     };
     let progress = Progress::default();
-    let ProgramArgs { dirs, stdin, tcplisten, .. } = &program;
-    let saved = Saved::new(&path, dirs, stdin.as_deref(), tcplisten);
+    let ProgramArgs { dirs, files, stdin, tcplisten, .. } = &program;
+    let saved = Saved::new(&path, dirs, stdin.as_deref(), tcplisten, files.commit_fs);
     let mut on_start = |interrupt| signals::finish_on_signals(interrupt, saved.clone());
     let options = RecordOptions {
         on_trace_error: on_trace_error.into(),
@@ -88,6 +90,7 @@ pub fn recorded_code(
         Ending::Interrupted => report::HANGUP,
         _ => report::ended(&recorded.end),
     };
+    let code = files::tell(&recorded.files, saved, code);
     let Some((written, error)) = recorded.not_saved else {
         if let (Ending::Interrupted, Some(saved)) = (&recorded.end.ending, saved) {
             saved.tell();
@@ -340,7 +343,8 @@ fn job(
     deterministic: bool,
     progress: &Progress,
 ) -> anyhow::Result<Job<'_>> {
-    let ProgramArgs { dirs, env, stdin, tcplisten, invoke, command } = arguments;
+    let ProgramArgs { dirs, files, env, stdin, tcplisten, invoke, command } = arguments;
+    let fs = files.file_system(false)?;
     let mut args = command.into_iter();
     let program = PathBuf::from(args.next().context("no program is given")?);
     let module = read_module(&program)
@@ -363,6 +367,7 @@ fn job(
             args: std::iter::once(name.clone()).chain(args).collect(),
             env: env.iter().map(|v| variable(v, deterministic)).collect::<Result<_, _>>()?,
             preopens: dirs.iter().map(|dir| preopen(dir)).collect(),
+            fs,
             sockets,
             stdin: stdin.map_or(Stdin::Inherit, Stdin::File),
             deterministic,

@@ -6,6 +6,7 @@
 mod args;
 mod branch;
 mod commands;
+mod files;
 mod json;
 mod moments;
 mod progress;

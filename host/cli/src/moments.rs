@@ -310,12 +310,14 @@ pub fn resume(arguments: ResumeArgs) -> anyhow::Result<i32> {
     }
     let live = LiveConfig {
         preopens: arguments.dirs.iter().map(|dir| preopen(dir)).collect(),
+        fs: arguments.files.file_system(trace.has_overlay())?,
         sockets,
         stdin: arguments.stdin.clone().map_or(Stdin::Inherit, Stdin::File),
         ..LiveConfig::default()
     };
     let saved = arguments.output.as_deref().map(|output| {
-        Saved::new(output, &arguments.dirs, arguments.stdin.as_deref(), &arguments.tcplisten)
+        let (stdin, sockets) = (arguments.stdin.as_deref(), &arguments.tcplisten);
+        Saved::new(output, &arguments.dirs, stdin, sockets, arguments.files.commit_fs)
     });
     let mut on_start = |interrupt| {
         if let Some(saved) = &saved {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone)]
 pub struct Saved {
     trace: PathBuf,
+    dirs: Vec<String>,
     /// The options that a resumed run needs again.
     options: Vec<String>,
 }
@@ -19,13 +20,16 @@ impl Saved {
         dirs: &[String],
         stdin: Option<&Path>,
         tcplisten: &[SocketAddr],
+        commit_fs: bool,
     ) -> Saved {
         let mut options = Vec::new();
         let mut option = |name: &str, value: String| options.extend([name.to_owned(), value]);
         dirs.iter().for_each(|dir| option("--dir", dir.clone()));
         stdin.into_iter().for_each(|file| option("--stdin", file.display().to_string()));
         tcplisten.iter().for_each(|address| option("--tcplisten", address.to_string()));
-        Saved { trace: trace.to_owned(), options }
+        options.extend(commit_fs.then(|| "--commit-fs".to_owned()));
+        let dirs = dirs.to_vec();
+        Saved { trace: trace.to_owned(), dirs, options }
     }
 
     /// Says which command goes on from here, unless the recording went to a device or a pipe.
@@ -36,6 +40,18 @@ impl Saved {
         // Behind a prompt, or the ^C that a terminal shows.
         let break_before = if std::io::stderr().is_terminal() { "\n" } else { "" };
         say(&format!("{break_before}wrr: saved; to go on: {}", self.command()));
+    }
+
+    /// The command of `wrr fs` that does something with the program's changes to files.
+    pub fn fs_command(&self, what: &str, with_dirs: bool) -> String {
+        let trace = self.trace.display().to_string();
+        let dirs = self.dirs.iter().filter(|_| with_dirs).flat_map(|dir| ["--dir", dir]);
+        ["wrr", "fs", what, &trace]
+            .into_iter()
+            .chain(dirs)
+            .map(quoted)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn command(&self) -> String {
@@ -87,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let trace = folder.path().join("it's.wrr");
         let dirs = ["my files::/work".to_owned()];
-        let command = Saved::new(&trace, &dirs, Some(Path::new("in")), &[]).command();
+        let command = Saved::new(&trace, &dirs, Some(Path::new("in")), &[], false).command();
         let folder = folder.path().display();
         let expected = format!(
             r"wrr resume '{folder}/it'\''s.wrr' --dir 'my files::/work' --stdin in -o '{folder}/it'\''s-2.wrr'"

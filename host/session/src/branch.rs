@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wrr_engine::Until;
-use wrr_wasi::{LiveConfig, Output, Preopen, Stdin};
+use wrr_wasi::{FileSystem, LiveConfig, Output, Overlay, OverlaySnapshot, Preopen, Stdin};
 
 /// What is kept of each output of a fork, in bytes.
 pub const CAPTURED_BYTES_MAX: usize = 1 << 20;
@@ -32,8 +32,10 @@ pub struct Branching<'a> {
     pub data: Vec<Vec<u8>>,
     /// Where they go; otherwise to `branch` if the program imports it, and to standard input if not.
     pub to: Option<DataTo>,
-    /// The directories that the program had. What forks do to files there they do for all.
+    /// The directories that the program had.
     pub preopens: Vec<Preopen>,
+    /// Where the forks' writes to them go: each to a layer of its own, or all to the directories.
+    pub fs: FileSystem,
     /// How many run at the same time, at least 1.
     pub jobs: usize,
     /// A folder for a recording of each.
@@ -110,14 +112,18 @@ impl Write for Capture {
 /// # Errors
 /// [`Error::Moment`]; as [`Trace::seek`]; [`Error::Resume`] if what the program had open at the moment cannot be opened again.
 pub fn branch(trace: Trace<'static>, options: &Branching<'_>) -> Result<Vec<Branch>, Error> {
-    let mut session = Session::replay_at(Arc::new(trace), &options.at)?;
+    let trace = Arc::new(trace);
+    let mut session = Session::replay_at(Arc::clone(&trace), &options.at)?;
     let to = options.to.unwrap_or(match session.is_controlling() {
         true => DataTo::Branch,
         false => DataTo::Stdin,
     });
     let here = session.checkpoint()?;
     // What one of them lacks they all lack: better to know before the first one runs.
-    session.fork(here)?.go_live(options.live(&[], to, &Capture::default(), &Capture::default()))?;
+    let events = session.guest()?.events();
+    let layer = trace.layer_at(events, &options.preopens, &options.fs)?;
+    let work = Work { options, layer, here, to };
+    session.fork(here)?.go_live(work.live(&[], &Capture::default(), &Capture::default()))?;
     if let Some(dir) = &options.record_dir {
         std::fs::create_dir_all(dir)
             .map_err(|error| Error::Host(format!("cannot create {}: {error}", dir.display())))?;
@@ -131,7 +137,7 @@ pub fn branch(trace: Trace<'static>, options: &Branching<'_>) -> Result<Vec<Bran
                 while let number = next.fetch_add(1, Ordering::Relaxed)
                     && let Some(data) = options.data.get(number)
                 {
-                    let branch = options.run(&session, here, (number, data), to);
+                    let branch = work.run(&session, (number, data));
                     (options.on_end)(&branch);
                     ended.lock().unwrap_or_else(PoisonError::into_inner).push(branch);
                 }
@@ -143,17 +149,30 @@ pub fn branch(trace: Trace<'static>, options: &Branching<'_>) -> Result<Vec<Bran
     Ok(ended)
 }
 
-impl Branching<'_> {
-    fn live(&self, data: &[u8], to: DataTo, stdout: &Capture, stderr: &Capture) -> LiveConfig {
+/// What all forks have in common.
+struct Work<'a, 'b> {
+    options: &'a Branching<'b>,
+    /// What the program had changed at the moment, if it has a layer.
+    layer: Option<(Overlay, OverlaySnapshot)>,
+    here: CheckpointId,
+    to: DataTo,
+}
+
+impl Work<'_, '_> {
+    fn live(&self, data: &[u8], stdout: &Capture, stderr: &Capture) -> LiveConfig {
         let mut line = Vec::new();
-        if to == DataTo::Stdin {
+        if self.to == DataTo::Stdin {
             line.extend_from_slice(data);
             if !line.ends_with(b"\n") {
                 line.push(b'\n');
             }
         }
         LiveConfig {
-            preopens: self.preopens.clone(),
+            preopens: self.options.preopens.clone(),
+            fs: match &self.layer {
+                Some((layer, then)) => FileSystem::Layer(layer.fork(then)),
+                None => FileSystem::Host,
+            },
             stdin: Stdin::Rest(line),
             stdout: stdout.output(),
             stderr: stderr.output(),
@@ -161,25 +180,19 @@ impl Branching<'_> {
         }
     }
 
-    fn run(
-        &self,
-        session: &Mutex<Session>,
-        here: CheckpointId,
-        (number, data): (usize, &Vec<u8>),
-        to: DataTo,
-    ) -> Branch {
+    fn run(&self, session: &Mutex<Session>, (number, data): (usize, &Vec<u8>)) -> Branch {
         let (stdout, stderr) = (Capture::default(), Capture::default());
         let recording =
-            self.record_dir.as_ref().map(|dir| dir.join(format!("{:04}.wrr", number + 1)));
+            self.options.record_dir.as_ref().map(|dir| dir.join(format!("{:04}.wrr", number + 1)));
         let started = Instant::now();
         let run = || -> Result<Recorded, Error> {
-            let given = (to == DataTo::Branch).then(|| data.clone());
+            let given = (self.to == DataTo::Branch).then(|| data.clone());
             let fork = ForkOptions { branch: given, ..ForkOptions::default() };
             let mut fork = {
                 let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-                session.fork_with(here, fork)?
+                session.fork_with(self.here, fork)?
             };
-            let live = self.live(data, to, &stdout, &stderr);
+            let live = self.live(data, &stdout, &stderr);
             match &recording {
                 None => fork.go_live(live)?,
                 Some(path) => {

@@ -2,7 +2,7 @@
 
 use wrr_engine::Refusal;
 use wrr_trace::{Saved, TraceError};
-use wrr_wasi::{Divergence, LiveError, ReplayError, ResumeError, Stop};
+use wrr_wasi::{CommitError, Divergence, Fault, LiveError, ReplayError, ResumeError, Stop};
 
 /// An error of recording or replaying.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,23 @@ pub enum Error {
         "the memory of a recorded run cannot be changed: a replay would not do the same; fork it first"
     )]
     Repeatable,
+    /// The program writes to its directories, or is replayed.
+    #[error("the program has no overlay: its files are those of its directories")]
+    NoOverlay,
+    /// A file of the program's cannot be read or changed. The session is as it was.
+    #[error("{path}: {fault}")]
+    File {
+        /// The file, as the program calls it.
+        path: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// What the program did to files cannot be applied.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The program has not ended.
+    #[error("the program has not ended; what it does to files can be applied when it has")]
+    Running,
     /// Only a replay can go live.
     #[error("the session is live already")]
     NoReplay,

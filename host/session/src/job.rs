@@ -1,7 +1,7 @@
 //! Live runs: plain and recorded.
 
 use crate::follower::Checkpoints;
-use crate::{End, Error, Session};
+use crate::{End, Error, Reached, Session};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use wrr_engine::{
     CodeCache, Entry, Observer, Program, Purpose, Refusal, Until, Variant, module_bytes,
 };
 use wrr_trace::{Interrupter, Limits, ModuleId, Saved, TraceWriter};
-use wrr_wasi::{LiveConfig, OnTraceError};
+use wrr_wasi::{CommitError, Committed, LiveConfig, OnTraceError};
 
 type ProgramKey = (ModuleId, Limits, Variant);
 
@@ -105,7 +105,25 @@ pub struct RecordOptions<'a> {
     pub on_start: Option<&'a mut dyn FnMut(Interrupt)>,
 }
 
-/// A finished recording.
+/// What became of what a program did to files.
+#[derive(Debug)]
+pub enum Files {
+    /// It did it to the directories.
+    Host,
+    /// It is in the layer, and nowhere else.
+    Kept {
+        /// How many files and directories differ.
+        changes: usize,
+        /// It was to be applied, but for the way in which the program ended.
+        wanted: bool,
+    },
+    /// It was applied to the directories.
+    Committed(Committed),
+    /// It should have been.
+    NotCommitted(CommitError),
+}
+
+/// A finished run.
 #[derive(Debug)]
 pub struct Recorded {
     /// How the guest ended.
@@ -114,6 +132,8 @@ pub struct Recorded {
     pub events: u64,
     /// If the trace could not be written to its end: what is in it, and why there is no more.
     pub not_saved: Option<(Saved, wrr_trace::TraceError)>,
+    /// What became of what it did to files.
+    pub files: Files,
 }
 
 /// The entry of a program with these arguments, of which the first is its name.
@@ -171,8 +191,8 @@ pub(crate) fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Live`].
-pub fn run(job: Job<'_>) -> Result<End, Error> {
-    Ok(to_end(Session::start(job)?)?.end)
+pub fn run(job: Job<'_>) -> Result<Recorded, Error> {
+    to_end(Session::start(job)?)
 }
 
 /// Runs a program live and records it into `path`.
@@ -186,6 +206,8 @@ pub fn record(job: Job<'_>, path: &Path, options: RecordOptions<'_>) -> Result<R
 
 /// Runs a session to its end, or to where nobody is left who could put in what it waits for.
 pub(crate) fn to_end(mut session: Session) -> Result<Recorded, Error> {
-    session.run_until(Until::End)?;
-    session.finish()
+    let reached = session.run_until(Until::End)?;
+    let is_clean = matches!(reached, Reached::Ended(end) if end.exit_code() == Some(0));
+    let files = session.end_files(is_clean)?;
+    Ok(Recorded { files, ..session.finish()? })
 }

@@ -26,6 +26,7 @@
 mod branch;
 mod compare;
 mod error;
+mod files;
 mod follower;
 mod index;
 mod job;
@@ -39,9 +40,10 @@ mod trace;
 pub use branch::{Branch, Branching, CAPTURED_BYTES_MAX, Captured, DataTo, branch};
 pub use compare::{Difference, diff};
 pub use error::{CheckpointError, Error};
+pub use files::ChangedFile;
 pub use follower::{Checkpoints, Spacing};
 pub use index::Indexed;
-pub use job::{Engine, Interrupt, Job, RecordOptions, Recorded, record, run};
+pub use job::{Engine, Files, Interrupt, Job, RecordOptions, Recorded, record, run};
 pub use moment::Moment;
 pub use playback::{Playback, Played, Seek, SeekOptions};
 pub use resume::{OnLine, ResumeOptions, ResumeTo};
@@ -56,7 +58,8 @@ pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;
 pub use wrr_trace::{Ending, TraceError};
 pub use wrr_wasi::{
-    Divergence, Injected, LiveConfig, NotTakenBack, OnTraceError, Output, Preopen, ReplayOutput,
+    Change, ChangeKind, CommitError, Committed, Divergence, Fault, FileSystem, Injected,
+    LiveConfig, NotTakenBack, OnTraceError, Output, Overlay, OverlayOptions, Preopen, ReplayOutput,
     Stdin,
 };
 

@@ -6,7 +6,10 @@ use crate::session::Session;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
 use wrr_engine::{Guest, Images, Program, Variant};
-use wrr_trace::{Checkpoint, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions};
+use wrr_trace::{
+    Checkpoint, EditBy, EventIndex, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter,
+    WriterOptions,
+};
 use wrr_wasi::{LiveConfig, Recorder};
 
 /// Where the new recording goes, and how it is made.
@@ -40,7 +43,7 @@ impl Trace<'_> {
     pub fn resume(
         &self,
         moment: Option<&Moment>,
-        live: LiveConfig,
+        mut live: LiveConfig,
         options: ResumeOptions<'_, '_>,
     ) -> Result<Recorded, Error> {
         let target = match moment {
@@ -53,6 +56,7 @@ impl Trace<'_> {
         let (playback, line) = self.seek_with_line(variant, target)?;
         let variant = playback.variant();
         let (program, guest) = playback.into_guest();
+        self.put_layer(&mut live, guest.events())?;
         let manifest = self.reader().manifest();
         let mut session = Session::resumed(manifest.clone(), program, variant, guest);
         match options.to {
@@ -69,9 +73,10 @@ impl Trace<'_> {
     pub(crate) fn record_on(
         &self,
         session: &mut Session,
-        live: LiveConfig,
+        mut live: LiveConfig,
         ResumeTo { path, mut options }: ResumeTo<'_, '_>,
     ) -> Result<(), Error> {
+        self.put_layer(&mut live, session.guest()?.events())?;
         let (live, world) = session.opened(live)?;
         let (program, variant) = session.program();
         let guest = session.guest()?;
@@ -93,6 +98,7 @@ impl Trace<'_> {
         let writer_options = WriterOptions {
             canonical: manifest.deterministic,
             control: program.is_controlling(),
+            overlay: live.overlay().is_some(),
             elapsed_ns,
         };
         let module = self.reader().module()?.into();
@@ -118,6 +124,17 @@ impl Trace<'_> {
         let reader = self.reader();
         let until = guest.events();
         let mut stamps = reader.time_stamps()?.into_iter().peekable();
+        let mut edits = reader.layer_edits(until).peekable();
+        let mut edits_of = |event: EventIndex| -> Result<(), Error> {
+            let until = EventIndex(event.0 + 1);
+            while let Some(edit) = edits.next_if(|edit| !matches!(edit, Ok((at, _)) if *at > until))
+            {
+                let (at, edit) = edit?;
+                let by = if at > event { EditBy::NextEvent } else { EditBy::Host };
+                writer.append_edits(&[edit], by)?;
+            }
+            Ok(())
+        };
         writer.set_history(true);
         for event in reader.events()? {
             let event = event?;
@@ -127,8 +144,10 @@ impl Trace<'_> {
             while let Some(stamp) = stamps.next_if(|stamp| stamp.event <= event.index) {
                 writer.stamp_at(stamp);
             }
+            edits_of(event.index)?;
             writer.append(event.tick, &event.call, &event.outcome)?;
         }
+        edits_of(until)?;
         for stamp in stamps.take_while(|stamp| stamp.tick <= guest.stopped_tick()) {
             writer.stamp_at(stamp);
         }

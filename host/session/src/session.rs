@@ -15,7 +15,7 @@ mod checkpoints;
 mod view;
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
-use crate::job::{Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
+use crate::job::{Files, Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
 use crate::playback::{Played, SeekOptions};
 use crate::resume::ResumeTo;
 use crate::{End, Error, Interrupt, Job, Moment, Trace};
@@ -269,6 +269,7 @@ impl Session {
         let writer_options = WriterOptions {
             canonical: manifest.deterministic,
             control: prepared.program.is_controlling(),
+            overlay: live.overlay().is_some(),
             elapsed_ns: 0,
         };
         let writer =
@@ -574,7 +575,7 @@ impl Session {
             .unwrap_or(SessionEnd { end: interrupted, tick, by_itself: false, unsaved: false });
         let events = self.guest()?.events().0;
         let Some(recording) = self.recording.take() else {
-            return Ok(Recorded { end, events, not_saved: None });
+            return Ok(Recorded { end, events, not_saved: None, files: Files::Host });
         };
         if let Some(follower) = recording.follower {
             follower.finish(by_itself, EventIndex(events));
@@ -587,7 +588,7 @@ impl Session {
             Err(Stop::NotSaved { saved, error }) => Some((saved, error)),
             Err(other) => return Err(Error::Host(other.to_string())),
         };
-        Ok(Recorded { end, events, not_saved })
+        Ok(Recorded { end, events, not_saved, files: Files::Host })
     }
 
     /// A replay goes on live from where it is: what the program had open is opened again, its clock and its chance are real. Its
@@ -595,9 +596,14 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Resume`] with everything that is missing, and nothing has happened; [`Error::NoReplay`].
-    pub fn go_live(&mut self, live: LiveConfig) -> Result<(), Error> {
-        if let World::Live { .. } = &self.world {
-            return Err(Error::NoReplay);
+    pub fn go_live(&mut self, mut live: LiveConfig) -> Result<(), Error> {
+        match &self.world {
+            World::Live { .. } => return Err(Error::NoReplay),
+            World::None => {}
+            World::Replay { trace, .. } => {
+                let trace = Arc::clone(trace);
+                trace.put_layer(&mut live, self.guest()?.events())?;
+            }
         }
         let (live, world) = self.opened(live)?;
         self.live_in(live, world)

@@ -3,18 +3,24 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use wrr::format::HostState;
 use wrr::{
-    CheckpointError, CheckpointId, Engine, Error, ForkOptions, Injected, Job, LiveConfig, Output,
-    Preopen, Reached, Session, Stdin, Until,
+    CheckpointError, CheckpointId, Engine, Error, FileSystem, ForkOptions, Injected, Job,
+    LiveConfig, Output, OverlayOptions, Preopen, Reached, Session, Stdin, Until,
 };
 
 /// Does what each byte of its input says.
 const PROGRAM: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_seek" (func $seek (param i32 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_filestat_set_size" (func $resize (param i32 i64) (result i32)))
+    (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_remove_directory" (func $rmdir (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_rename" (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_readdir" (func $list (param i32 i32 i32 i64 i32) (result i32)))
@@ -28,13 +34,15 @@ const PROGRAM: &str = r#"(module
     (data (i32.const 0) "\20\00\00\00\01\00\00\00\80\00\00\00\04\00\00\00")
     (data (i32.const 64) "a")
     (data (i32.const 66) "d/b")
+    (data (i32.const 72) "n")
+    (data (i32.const 74) "e")
     (data $dropped "xyz")
     (global $n (mut i32) (i32.const 0))
     (global $fd (mut i32) (i32.const 3))
     (func $is (param i32) (result i32) (i32.eq (i32.load8_u (i32.const 32)) (local.get 0)))
-    (func $opened (param $path i32) (param $len i32)
-      (if (i32.eqz (call $open (i32.const 3) (i32.const 1) (local.get $path) (local.get $len) (i32.const 0)
-            (i64.const 6) (i64.const 0) (i32.const 0) (i32.const 48)))
+    (func $opened (param $path i32) (param $len i32) (param $oflags i32) (param $rights i64)
+      (if (i32.eqz (call $open (i32.const 3) (i32.const 1) (local.get $path) (local.get $len) (local.get $oflags)
+            (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 48)))
         (then (global.set $fd (i32.load (i32.const 48))))))
     (func $deeper (param $left i32) (result i32)
       (if (result i32) (local.get $left)
@@ -52,16 +60,30 @@ const PROGRAM: &str = r#"(module
         (if (call $is (i32.const 121)) (then (data.drop $dropped)))
         (if (call $is (i32.const 116)) (then (drop (call $time (i32.const 0) (i64.const 1) (i32.const 208)))))
         (if (call $is (i32.const 114)) (then (drop (call $random (i32.const 4000) (i32.const 200)))))
-        (if (call $is (i32.const 97)) (then (call $opened (i32.const 64) (i32.const 1))))
-        (if (call $is (i32.const 98)) (then (call $opened (i32.const 66) (i32.const 3))))
-        (if (call $is (i32.const 100)) (then (call $opened (i32.const 66) (i32.const 1))))
+        (if (call $is (i32.const 97)) (then (call $opened (i32.const 64) (i32.const 1) (i32.const 0) (i64.const 0x400046))))
+        (if (call $is (i32.const 98)) (then (call $opened (i32.const 66) (i32.const 3) (i32.const 0) (i64.const 6))))
+        (if (call $is (i32.const 100)) (then (call $opened (i32.const 66) (i32.const 1) (i32.const 0) (i64.const 6))))
+        (if (call $is (i32.const 110)) (then (call $opened (i32.const 72) (i32.const 1) (i32.const 1) (i64.const 0x400046))))
+        (if (call $is (i32.const 119)) (then
+          (drop (call $write (global.get $fd) (i32.const 0) (i32.const 1) (i32.const 40)))))
+        (if (call $is (i32.const 122)) (then
+          (drop (call $resize (global.get $fd) (i64.extend_i32_u (i32.rem_u (global.get $n) (i32.const 9)))))))
+        (if (call $is (i32.const 117)) (then (drop (call $unlink (i32.const 3) (i32.const 64) (i32.const 1)))))
+        (if (call $is (i32.const 118)) (then
+          (drop (call $rename (i32.const 3) (i32.const 66) (i32.const 3) (i32.const 3) (i32.const 72) (i32.const 1)))))
+        (if (call $is (i32.const 86)) (then
+          (drop (call $rename (i32.const 3) (i32.const 72) (i32.const 1) (i32.const 3) (i32.const 64) (i32.const 1)))))
+        (if (call $is (i32.const 101)) (then (drop (call $mkdir (i32.const 3) (i32.const 74) (i32.const 1)))))
+        (if (call $is (i32.const 69)) (then
+          (drop (call $rmdir (i32.const 3) (i32.const 74) (i32.const 1)))
+          (drop (call $rename (i32.const 3) (i32.const 66) (i32.const 1) (i32.const 3) (i32.const 74) (i32.const 1)))))
         (if (call $is (i32.const 108)) (then
           (drop (call $list (global.get $fd) (i32.const 6000) (i32.const 300) (i64.const 0) (i32.const 48)))))
         (if (call $is (i32.const 102)) (then
           (drop (call $read (global.get $fd) (i32.const 8) (i32.const 1) (i32.const 40)))))
         (if (call $is (i32.const 115)) (then
           (drop (call $seek (global.get $fd) (i64.extend_i32_u (global.get $n)) (i32.const 0) (i32.const 216)))))
-        (if (call $is (i32.const 110)) (then
+        (if (call $is (i32.const 70)) (then
           (drop (call $flags (global.get $fd) (i32.and (global.get $n) (i32.const 5))))))
         (if (call $is (i32.const 99)) (then (drop (call $close (global.get $fd)))))
         (if (call $is (i32.const 107)) (then (drop (call $renumber (global.get $fd) (i32.const 5)))))
@@ -71,18 +93,21 @@ const PROGRAM: &str = r#"(module
       unreachable)
     (func (export "_start") (drop (call $next))))"#;
 
-const COMMANDS: &[u8] = b"mmmgxytrabdlffsnck>o";
+const COMMANDS: &[u8] = b"mmmgxytrabdlffsFck>onwwzuvVeE";
 
-type State = ([u8; 32], HostState);
+/// The program's, its host's, and that of the files that it has changed.
+type State = ([u8; 32], HostState, [u8; 32]);
 
 fn state(session: &mut Session) -> State {
-    (session.state_hash().unwrap(), session.host_state().unwrap())
+    let files = session.files_hash().unwrap().expect("it has an overlay");
+    (session.state_hash().unwrap(), session.host_state().unwrap(), files)
 }
 
 fn job(root: &Path, engine: &Engine, input: &Injected) -> Job<'static> {
     let live = LiveConfig {
         args: vec!["random".to_owned()],
         preopens: vec![Preopen { host: root.to_owned(), guest: "/data".to_owned() }],
+        fs: FileSystem::Overlay(OverlayOptions::default()),
         stdin: Stdin::Injected(input.clone()),
         stdout: Output::Writer(Box::new(std::io::sink())),
         stderr: Output::Writer(Box::new(std::io::sink())),
@@ -242,6 +267,7 @@ fn take(model: &mut Model, all: &mut Vec<Tried>, step: Step) -> Result<(), TestC
         let commands = String::from_utf8_lossy(&tried.commands).into_owned();
         let (found, expected) = (state(&mut tried.session), model.state(&tried.commands));
         prop_assert_eq!(found.1, expected.1, "the host's state after {:?}", commands);
+        prop_assert_eq!(found.2, expected.2, "the files after {:?}", commands);
         prop_assert_eq!(found.0, expected.0, "the program's state after {:?}", commands);
     }
     Ok(())
@@ -269,4 +295,6 @@ fn a_rollback_never_leaks() {
         Ok(())
     });
     tested.unwrap();
+    let known = model.borrow().known.values().map(|(_, _, files)| *files).collect::<HashSet<_>>();
+    assert!(known.len() > 200, "the programs have changed files: {}", known.len());
 }

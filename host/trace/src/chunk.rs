@@ -65,6 +65,8 @@ impl ChunkKind {
     pub const PAGES: ChunkKind = ChunkKind(*b"page");
     /// A checkpoint; optional.
     pub const CHECKPOINT: ChunkKind = ChunkKind(*b"ckpt");
+    /// Steps by which the private layer above the directories changed; optional.
+    pub const OVERLAY: ChunkKind = ChunkKind(*b"ovly");
 
     /// Whether a reader that does not know this kind may pass over it: lower-case first letter.
     #[must_use]
@@ -80,6 +82,7 @@ impl ChunkKind {
             Self::MANIFEST => 8 << 20,
             Self::HOST | Self::ENDING | Self::FOOTER => 1 << 20,
             Self::INDEX | Self::TIMES | Self::CHECKPOINT => 64 << 20,
+            Self::OVERLAY => 4 << 20,
             Self::PAGES => (PAGES_PER_CHUNK_MAX * PAGE_BYTES) as u64,
             _ => CHUNK_BYTES_MAX,
         }
@@ -99,6 +102,7 @@ impl ChunkKind {
             Self::TIMES,
             Self::PAGES,
             Self::CHECKPOINT,
+            Self::OVERLAY,
         ]
         .contains(&self)
     }

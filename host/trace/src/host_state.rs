@@ -81,7 +81,7 @@ pub struct OpenedFile {
 }
 
 /// A place in the guest's files.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The preopened directory, counted from 0.
     pub preopen: u32,

@@ -32,6 +32,7 @@ mod cursor;
 mod error;
 mod event;
 mod host_state;
+mod layer;
 mod manifest;
 mod preview1;
 mod reader;
@@ -51,16 +52,17 @@ pub use event::{
     hash_output,
 };
 pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
+pub use layer::{Below, BelowKind, EDIT_DATA_BYTES_MAX, EDIT_NAME_BYTES_MAX, Edit, Made};
 pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};
 pub use preview1::{
     CONTROL, Errno, Function, InputKind, PARAMS_MAX, PREVIEW1, Param, ParamKind, ReplyKind,
     Signature, filetype_name,
 };
-pub use reader::{CheckpointEntry, Events, Tail, TraceReader};
+pub use reader::{CheckpointEntry, Events, LayerEdits, Tail, TraceReader};
 pub use times::TimeStamp;
 pub use writer::{
-    CancelHandle, CheckpointSink, Follow, Interrupter, Mark, Saved, TraceAppender, TraceWriter,
-    WriterOptions,
+    CancelHandle, CheckpointSink, EditBy, Follow, Interrupter, Mark, Saved, TraceAppender,
+    TraceWriter, WriterOptions,
 };
 
 /// The largest number of bytes one host call may deliver to the guest: 64 MiB.

@@ -5,11 +5,13 @@
 
 mod checkpoints;
 mod events;
+mod layer;
 mod scan;
 
 pub use checkpoints::CheckpointEntry;
 pub use events::Events;
 pub(crate) use events::open_batch;
+pub use layer::LayerEdits;
 
 use crate::checkpoint::check_name;
 use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES};
@@ -496,6 +498,7 @@ impl TraceReader {
             return Err(self.damaged(*offset, what.clone()));
         }
         self.time_stamps()?;
+        self.layer_edits(EventIndex(u64::MAX)).try_for_each(|edit| edit.map(drop))?;
         for (offset, header) in &self.chunks {
             // Kinds that nothing else reads; the others are decoded below.
             if !header.kind.is_known() {

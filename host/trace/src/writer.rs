@@ -13,10 +13,12 @@
 mod appender;
 mod canonical;
 mod chunk_file;
+mod edits;
 mod follow;
 mod sink;
 
 pub use appender::TraceAppender;
+pub use edits::EditBy;
 pub use follow::{CancelHandle, Follow};
 pub use sink::CheckpointSink;
 
@@ -61,6 +63,8 @@ pub struct WriterOptions {
     pub canonical: bool,
     /// The module imports [`CONTROL`](crate::CONTROL), which only version 2 of the format knows.
     pub control: bool,
+    /// The program writes to a private layer, whose edits the trace has.
+    pub overlay: bool,
     /// How long the run had lasted before this recording of it began, in nanoseconds: it goes on from another one.
     pub elapsed_ns: u64,
 }
@@ -112,6 +116,8 @@ enum Request {
 
 struct State {
     encoder: BatchEncoder,
+    /// The edits of the layer, encoded, since the last batch.
+    edits: Vec<u8>,
     queue: VecDeque<Batch>,
     /// The guest's thread compresses a batch, which is in no queue meanwhile.
     compressing: bool,
@@ -150,6 +156,8 @@ enum Close {
 
 struct Batch {
     payload: Vec<u8>,
+    /// The edits of the layer that its events have made, encoded. They come before it in the file: what has happened is there.
+    edits: Vec<u8>,
     /// The chunk, if the guest's thread has encoded it already.
     chunk: Option<EncodedChunk>,
     first: EventIndex,
@@ -165,7 +173,8 @@ impl Batch {
         let (first, first_tick) = (sealed.first_event(), sealed.first_tick());
         let (payload, next) = sealed.seal();
         *encoder = next;
-        Batch { payload, chunk: None, first, next: encoder.next_event(), first_tick }
+        let (edits, chunk) = (Vec::new(), None);
+        Batch { payload, edits, chunk, first, next: encoder.next_event(), first_tick }
     }
 }
 
@@ -175,7 +184,13 @@ impl State {
         if !self.history && self.last_stamp.event < self.encoder.next_event() {
             self.stamp(self.encoder.last_tick(), started);
         }
-        Batch::seal(&mut self.encoder)
+        let edits = std::mem::take(&mut self.edits);
+        Batch { edits, ..Batch::seal(&mut self.encoder) }
+    }
+
+    /// Whether nothing waits to be handed over.
+    fn is_empty(&self) -> bool {
+        self.encoder.is_empty() && self.edits.is_empty()
     }
 
     /// Remembers how far the guest is. Stamps never go back, whatever the caller says.
@@ -193,6 +208,7 @@ impl State {
     /// Forgets what came behind a mark. Time goes on.
     fn rewind(&mut self, mark: &Mark) {
         self.queue.clear();
+        self.edits.clear();
         self.encoder = BatchEncoder::new(EventIndex(mark.events), mark.tick);
         self.stamps.retain(|stamp| stamp.event.0 <= mark.events && stamp.tick <= mark.tick);
         let TimeStamp { tick, event, .. } = &mut self.last_stamp;
@@ -228,6 +244,20 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock is held is a bug of ours; the state is only ever moved forward, so going on is safe.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a batch into the queue. Waits only if the disk is slower than the guest produces.
+    fn hand_over<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        batch: Batch,
+    ) -> MutexGuard<'a, State> {
+        state.queue.push_back(batch);
+        self.work.notify_one();
+        while state.queue.len() > QUEUE_BATCHES_MAX && state.failed.is_none() {
+            state = self.wait_for_room(state);
+        }
+        state
     }
 
     fn wait_for_room<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -289,6 +319,7 @@ impl TraceWriter {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 encoder: BatchEncoder::new(EventIndex(0), Tick(0)),
+                edits: Vec::new(),
                 queue: VecDeque::new(),
                 compressing: false,
                 stamps: Vec::new(),
@@ -304,7 +335,8 @@ impl TraceWriter {
                 answer: None,
                 done: false,
                 failed: None,
-                irregular: false,
+                // What is written of a layer is put in order in the end.
+                irregular: options.overlay,
             }),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -322,7 +354,7 @@ impl TraceWriter {
             .name("wrr trace writer".to_owned())
             .spawn(move || {
                 let result = file
-                    .write_head(note.as_ref(), &module)
+                    .write_head(note.as_ref(), &module, options.overlay)
                     .and_then(|()| write_chunks(&for_thread, &mut file, options));
                 drop(module);
                 if result.is_err() {
@@ -369,11 +401,7 @@ impl TraceWriter {
                 state = self.shared.lock();
                 state.compressing = false;
             }
-            state.queue.push_back(batch);
-            self.shared.work.notify_one();
-            while state.queue.len() > QUEUE_BATCHES_MAX && state.failed.is_none() {
-                state = self.shared.wait_for_room(state);
-            }
+            drop(self.shared.hand_over(state, batch));
         }
         Ok(())
     }
@@ -434,8 +462,7 @@ impl TraceWriter {
             if let Some(error) = &state.failed {
                 return Err(error.again());
             }
-            if state.done || (state.encoder.is_empty() && state.queue.is_empty() && !state.writing)
-            {
+            if state.done || (state.is_empty() && state.queue.is_empty() && !state.writing) {
                 return Ok(());
             }
             state.flush_wanted = true;
@@ -560,7 +587,7 @@ fn write_chunks(
             let due = last_seal.elapsed() >= FLUSH_INTERVAL;
             let closing = state.closing.is_some();
             let needed = checkpoint.as_ref().is_some_and(|c| c.waits_for(file.events));
-            if (due || state.flush_wanted || closing || needed) && !state.encoder.is_empty() {
+            if (due || state.flush_wanted || closing || needed) && !state.is_empty() {
                 state.irregular |= !closing;
                 let batch = state.seal(shared.started);
                 state.queue.push_back(batch);
@@ -619,7 +646,7 @@ fn write_chunks(
         }
         // While nothing comes in, this wakes 40 times a second; measured below 0.1 % of a core.
         let wait = FLUSH_INTERVAL.saturating_sub(last_seal.elapsed()).max(Duration::from_millis(1));
-        let wait = if state.encoder.is_empty() { FLUSH_INTERVAL } else { wait };
+        let wait = if state.is_empty() { FLUSH_INTERVAL } else { wait };
         drop(shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -20,8 +20,10 @@ mod apply;
 mod decode;
 mod descriptors;
 mod divergence;
+mod guest_path;
 mod live;
 mod memory;
+mod overlay;
 mod record;
 mod replay;
 mod standard;
@@ -29,9 +31,14 @@ mod virtual_clock;
 
 pub use descriptors::{Descriptors, StateError};
 pub use divergence::{Divergence, TickDifference};
+pub use guest_path::shown as guest_path;
 pub use live::{
-    Injected, Live, LiveConfig, LiveError, LiveState, NotTakenBack, Output, Preopen, Problem,
-    ResumeError, SharedOutput, Stdin,
+    FileSystem, Injected, Live, LiveConfig, LiveError, LiveState, NotTakenBack, Output, Preopen,
+    Problem, ResumeError, SharedOutput, Stdin,
+};
+pub use overlay::{
+    Change, ChangeKind, CommitError, Committed, Fault, LayerOutline, Lower, Overlay,
+    OverlayOptions, OverlaySnapshot,
 };
 pub use record::{OnTraceError, Recorder};
 pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
@@ -120,6 +127,14 @@ pub trait Source: Send {
     /// The recording that is written, if one is.
     fn writer(&mut self) -> Option<&mut TraceWriter> {
         None
+    }
+
+    /// Somebody but the guest has changed the layer that it writes to.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn layer_changed(&mut self) -> Result<(), Stop> {
+        Ok(())
     }
 
     /// From now on a replay shows its output there. What is checked stays the same; other sources
@@ -256,6 +271,14 @@ impl Host {
     /// The recording that is written, if one is.
     pub fn writer(&mut self) -> Option<&mut TraceWriter> {
         self.source.writer()
+    }
+
+    /// Somebody but the guest has changed the layer that it writes to.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn layer_changed(&mut self) -> Result<(), Stop> {
+        self.source.layer_changed()
     }
 
     /// From now on a replay shows the guest's output there; nothing else changes.

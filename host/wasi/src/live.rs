@@ -11,6 +11,7 @@ mod config;
 mod errno;
 mod fs;
 mod names;
+mod overlay_fs;
 mod resume;
 mod sched;
 #[cfg(windows)]
@@ -19,11 +20,14 @@ mod terminals;
 mod virtual_world;
 
 pub use back::{LiveState, NotTakenBack};
-pub use config::{Injected, LiveConfig, LiveError, Output, Preopen, SharedOutput, Stdin};
+pub use config::{
+    FileSystem, Injected, LiveConfig, LiveError, Output, Preopen, SharedOutput, Stdin,
+};
 pub use resume::{Problem, ResumeError};
 
 use crate::apply::fits;
 use crate::descriptors::{Descriptors, Stream};
+use crate::overlay::Overlay;
 use crate::{ControlAnswer, Source, Stop};
 use back::Handles;
 use config::Standard;
@@ -90,15 +94,22 @@ impl Live {
         let env = config::nul_terminated(config.env.iter().map(|(k, v)| format!("{k}={v}")))?;
         let view = View::new(world.as_ref().map(VirtualWorld::inodes));
         let terminals = Terminals::of(&config);
-        let names = config.preopens.iter().map(|preopen| preopen.guest.clone()).collect();
+        let names: Vec<String> =
+            config.preopens.iter().map(|preopen| preopen.guest.clone()).collect();
         let mut standard = Standard {
             stdin: config.stdin,
             stdout: config.stdout.into(),
             stderr: config.stderr.into(),
         };
-        let (ctx, opened) =
-            config::context(config.preopens, &config.sockets, &mut standard, &view)?;
-        let handles = Handles::new(view.slot(), opened, standard, config.sockets, names);
+        let overlay = config.fs.overlay(&names, &config.preopens, config.deterministic)?;
+        let (ctx, opened) = config::context(
+            config.preopens,
+            overlay.as_ref(),
+            &config.sockets,
+            &mut standard,
+            &view,
+        )?;
+        let handles = Handles::new(view.slot(), opened, standard, config.sockets, names, overlay);
         let descriptors = Descriptors::from_state(&state)
             .map_err(|error| LiveError::Context(error.to_string()))?;
         Ok(Live::over(ctx, (args, env), world, descriptors, handles, terminals))
@@ -121,6 +132,12 @@ impl Live {
             live.note_kind(fd);
         }
         live
+    }
+
+    /// The layer that the guest writes to, if it does not write to the directories.
+    #[must_use]
+    pub fn overlay(&self) -> Option<&Overlay> {
+        self.handles.overlay.as_ref()
     }
 
     /// Whether the call may wait for the world for longer than a moment.

@@ -1,8 +1,9 @@
 //! Records: asks a live host, and writes down what it said.
 
 use crate::live::Live;
+use crate::overlay::Overlay;
 use crate::{ControlAnswer, Source, Stop};
-use wrr_trace::{Call, Ending, Errno, HostState, Outcome, Tick, TraceError, TraceWriter};
+use wrr_trace::{Call, EditBy, Ending, Errno, HostState, Outcome, Tick, TraceError, TraceWriter};
 
 /// What to do when the trace cannot be written any further (a full disk, mostly).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,9 @@ impl Recorder {
     /// Records what `live` says with `writer`.
     #[must_use]
     pub fn new(live: Live, writer: TraceWriter, on_error: OnTraceError) -> Recorder {
+        if let Some(overlay) = live.overlay() {
+            overlay.keep_edits();
+        }
         Recorder { live, writer: Some(writer), on_error, blind: false }
     }
 
@@ -49,6 +53,14 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Writes down what was done to the layer.
+    fn write_edits(&mut self, by: EditBy) -> Result<(), Stop> {
+        let edits = self.live.overlay().map(Overlay::take_edits).unwrap_or_default();
+        self.write(|writer| writer.append_edits(&edits, by))
+    }
+}
+
 impl Source for Recorder {
     fn outcome(
         &mut self,
@@ -66,8 +78,13 @@ impl Source for Recorder {
             // So that the run goes on from before it.
             return Err(Stop::TerminalClosed);
         }
+        self.write_edits(EditBy::NextEvent)?;
         self.write(|writer| writer.append(tick, call, &outcome))?;
         Ok(outcome)
+    }
+
+    fn layer_changed(&mut self) -> Result<(), Stop> {
+        self.write_edits(EditBy::Host)
     }
 
     fn recycle(&mut self, data: Vec<u8>) {

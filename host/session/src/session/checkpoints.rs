@@ -135,6 +135,7 @@ impl Session {
                 let world = World::Live { preopens: preopens.clone(), sockets: cloned(sockets)? };
                 let config = LiveConfig {
                     preopens: preopens.clone(),
+                    fs: live.files(state),
                     sockets: cloned(sockets)?,
                     stdin: options.stdin.unwrap_or_else(|| live.stdin()),
                     stdout: options.stdout.unwrap_or(stdout),

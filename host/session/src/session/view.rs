@@ -30,6 +30,10 @@ impl Session {
         stack.map_err(|refusal| self.refused(refusal))
     }
 
+    pub(crate) fn has_come_to_its_end(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// BLAKE3 of the program's state: frames, globals, tables, memories. As [`Playback::state_hash`](crate::Playback::state_hash).
     ///
     /// # Errors

@@ -95,7 +95,7 @@ pub(super) fn out_of_order(chunks: &[(u64, ChunkHeader)]) -> Option<(u64, String
             ChunkKind::HOST => (1, false),
             ChunkKind::MODULE => (2, true),
             ChunkKind::PAGES | ChunkKind::CHECKPOINT if !ended => (3, true),
-            ChunkKind::EVENTS | ChunkKind::TIMES => (3, true),
+            ChunkKind::EVENTS | ChunkKind::TIMES | ChunkKind::OVERLAY => (3, true),
             ChunkKind::ENDING => (4, false),
             ChunkKind::PAGES | ChunkKind::CHECKPOINT | ChunkKind::INDEX | ChunkKind::FOOTER => {
                 (5, true)

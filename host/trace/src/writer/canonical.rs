@@ -1,7 +1,8 @@
 //! Rewrites a finished recording of `--deterministic`, so that it does not depend on when what was flushed
 //! and when checkpoints were taken out of it.
 //!
-//! A canonical file has batches of fixed sizes and no stamps. Its pages and checkpoints stand between the
+//! A canonical file has batches of fixed sizes and no stamps. Edits of a layer stand before the first one, in batches of fixed
+//! sizes. Its pages and checkpoints stand between the
 //! last batch and the ending, checkpoints by tick and event, each behind the pages that it is the first to
 //! need, in the order in which it names them. Equal pages are stored once; zero pages are in no run; runs
 //! are as long as they can be.
@@ -13,6 +14,7 @@ use crate::chunk::PAGE_BYTES;
 use crate::codec::BatchEncoder;
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
+use crate::layer::LayerEdit;
 use crate::manifest::EndNote;
 use crate::reader::TraceReader;
 use std::collections::HashMap;
@@ -55,7 +57,18 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
         unreachable!("only finished traces are rewritten");
     };
     let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()), reader.version())?;
-    file.write_head(None, &reader.module()?)?;
+    file.write_head(None, &reader.module()?, reader.has_layer())?;
+    let mut edits = Vec::new();
+    let mut steps = reader.layer_edits(EventIndex(u64::MAX));
+    while let Some(step) = steps.advance()? {
+        LayerEdit::encode(step.after, &step.edit, &mut edits);
+        if edits.len() >= BATCH_BYTES {
+            file.write_edits(&std::mem::take(&mut edits))?;
+        }
+    }
+    if !edits.is_empty() {
+        file.write_edits(&edits)?;
+    }
     let mut encoder = BatchEncoder::new(EventIndex(0), Tick(0));
     for event in reader.events()? {
         let event = event?;

@@ -133,6 +133,7 @@ impl ChunkFile {
         &mut self,
         note: Option<&HostNote>,
         module: &[u8],
+        overlay: bool,
     ) -> Result<(), TraceError> {
         if let Some(note) = note {
             self.write_chunk(ChunkKind::HOST, &to_bytes(note))?;
@@ -150,10 +151,26 @@ impl ChunkFile {
             let encoded = encoded.map_err(TraceError::io(&self.path, "compress"))?;
             self.write_encoded(&encoded, piece, IndexEntry::default())?;
         }
+        if overlay {
+            // Tells that there is one, also if nothing is ever changed in it.
+            self.write_edits(&[])?;
+        }
         Ok(())
     }
 
+    /// Writes edits of the layer, which are encoded.
+    pub(super) fn write_edits(&mut self, edits: &[u8]) -> Result<(), TraceError> {
+        self.write_chunk(ChunkKind::OVERLAY, edits)
+    }
+
+    /// Writes a batch, behind the edits that its events have made. There may be nothing but those.
     pub(super) fn write_events(&mut self, batch: &Batch) -> Result<(), TraceError> {
+        if !batch.edits.is_empty() {
+            self.write_edits(&batch.edits)?;
+        }
+        if batch.next == batch.first {
+            return Ok(());
+        }
         let entry = IndexEntry {
             event: batch.first.0,
             events: batch.next.0 - batch.first.0,

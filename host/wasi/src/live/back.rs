@@ -8,12 +8,14 @@
 //!
 //! Invariant: two descriptors with one id stand for the same open file.
 
-use super::config::{self, LiveConfig, Output, Standard, Stdin};
+use super::config::{self, FileSystem, LiveConfig, Output, Standard, Stdin};
 use super::fs::{Directory, Listing, OpenFile, Opened, Slot};
 use super::resume::{GoneConnection, ResumeError, flags};
 use super::virtual_world::Numbers;
 use super::{Live, wait};
 use crate::descriptors::{Changes, Descriptors};
+use crate::guest_path;
+use crate::overlay::{Overlay, OverlaySnapshot};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
@@ -35,6 +37,7 @@ pub struct LiveState {
     listings: BTreeMap<u32, Listing>,
     waiting: BTreeSet<u32>,
     numbers: Option<Numbers>,
+    overlay: Option<OverlaySnapshot>,
     changes: u64,
 }
 
@@ -99,6 +102,8 @@ pub(super) struct Handles {
     sockets: Vec<Option<TcpListener>>,
     /// What the guest calls the preopened directories.
     names: Vec<String>,
+    /// The layer that the guest writes to.
+    pub(super) overlay: Option<Overlay>,
     /// Somebody may want to go back.
     saved: bool,
     pub(super) changes: Changes,
@@ -111,6 +116,7 @@ impl Handles {
         standard: Standard,
         sockets: Vec<TcpListener>,
         names: Vec<String>,
+        overlay: Option<Overlay>,
     ) -> Handles {
         let entries = opened.into_iter().zip(0..);
         let entries: BTreeMap<u32, Entry> =
@@ -124,6 +130,7 @@ impl Handles {
             standard,
             sockets: sockets.into_iter().map(Some).collect(),
             names,
+            overlay,
             saved: false,
             changes: Changes::default(),
         }
@@ -197,6 +204,25 @@ impl Live {
         }
     }
 
+    /// Where another guest's writes go that goes on from a moment.
+    #[must_use]
+    pub fn files(&self, then: &LiveState) -> FileSystem {
+        match (&self.handles.overlay, &then.overlay) {
+            (Some(overlay), Some(snapshot)) => FileSystem::Layer(overlay.fork(snapshot)),
+            _ => FileSystem::Host,
+        }
+    }
+
+    /// BLAKE3 of what the guest has changed in its layer; `None` if it has none.
+    ///
+    /// # Errors
+    /// What was spilled cannot be read.
+    pub fn files_hash(&self) -> std::io::Result<Option<[u8; 32]>> {
+        let Some(overlay) = &self.handles.overlay else { return Ok(None) };
+        let open = self.handles.entries.values().filter_map(|entry| entry.opened.as_ref());
+        overlay.hash(open.filter_map(Opened::in_a_layer)).map(Some)
+    }
+
     /// Remembers this moment.
     pub fn save(&mut self) -> LiveState {
         self.handles.saved = true;
@@ -211,6 +237,7 @@ impl Live {
             entries: self.handles.entries.clone(),
             waiting: self.waiting.clone(),
             numbers: self.world.as_ref().map(|world| world.inodes().numbers()),
+            overlay: self.handles.overlay.as_ref().map(Overlay::snapshot),
             changes: self.handles.changes.count(),
         }
     }
@@ -225,7 +252,9 @@ impl Live {
         manifest: &Manifest,
         then: &LiveState,
     ) -> Result<Live, ResumeError> {
-        let mut live = Live::resume(config, manifest, &then.host_state())?;
+        let held = then.entries.iter().filter_map(|(fd, entry)| Some((*fd, entry.opened.clone()?)));
+        let held = held.collect();
+        let mut live = Live::open_again(config, manifest, &then.host_state(), &held)?;
         if let (Some(world), Some(state)) = (&mut live.world, then.descriptors.world()) {
             world.restore(state, then.numbers.clone().unwrap_or_default());
         }
@@ -242,9 +271,15 @@ impl Live {
     /// Goes back to a moment that this host has saved. Says what could not be put back.
     pub fn restore(&mut self, then: &LiveState) -> NotTakenBack {
         let mut report = NotTakenBack::default();
-        (report.files, report.more_files) = self.handles.changes.since(then.changes, |place| {
-            shown(self.handles.names.get(place.preopen as usize), &place.path)
-        });
+        match (&self.handles.overlay, &then.overlay) {
+            (Some(overlay), Some(snapshot)) => overlay.restore(snapshot),
+            _ => {
+                (report.files, report.more_files) = self
+                    .handles
+                    .changes
+                    .since(then.changes, |place| guest_path::shown(&self.handles.names, place));
+            }
+        }
         if let (Some(world), Some(state)) = (&mut self.world, then.descriptors.world()) {
             world.restore(state, then.numbers.clone().unwrap_or_default());
         }
@@ -402,7 +437,7 @@ impl Live {
 }
 
 /// Opens as a directory that is open already.
-struct Again(Directory);
+pub(super) struct Again(pub Directory);
 
 #[async_trait::async_trait]
 impl WasiDir for Again {
@@ -440,13 +475,4 @@ fn position(file: &OpenFile, then: &OpenDescriptor, state: &LiveState) -> Result
 
 fn in_words(error: Error) -> String {
     super::errno::of(error).map_or_else(|what| what, |errno| errno.name().to_owned())
-}
-
-/// What the guest calls a place.
-pub(super) fn shown(top: Option<&String>, path: &str) -> String {
-    match (top.map_or(".", |top| top.as_str()), path) {
-        (top, "") => top.to_owned(),
-        (".", path) => path.to_owned(),
-        (top, path) => format!("{}/{path}", top.trim_end_matches('/')),
-    }
 }

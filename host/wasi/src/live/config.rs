@@ -1,9 +1,11 @@
 //! What a live guest may see of the world, and opening it.
 
 use super::fs::{Directory, OpenFile, Opened, View};
+use super::overlay_fs::OverlayDirectory;
 use super::sched::Scheduler;
 #[cfg(windows)]
 use super::streams;
+use crate::overlay::{Lower, Overlay, OverlayOptions};
 use cap_std::ambient_authority;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -155,6 +157,20 @@ pub struct Preopen {
     pub guest: String,
 }
 
+/// Where a guest's writes to its directories go.
+#[derive(Clone, Default)]
+pub enum FileSystem {
+    /// Where they went before, if a recording goes on; otherwise to the directories.
+    #[default]
+    AsBefore,
+    /// To the directories.
+    Host,
+    /// To a new layer above them.
+    Overlay(OverlayOptions),
+    /// To a layer that there is already, above the same directories.
+    Layer(Overlay),
+}
+
 /// What a live guest may see of the world. Nothing, by default, but the standard streams.
 #[derive(Default)]
 pub struct LiveConfig {
@@ -164,6 +180,8 @@ pub struct LiveConfig {
     pub env: Vec<(String, String)>,
     /// Directories, in the order of their descriptors.
     pub preopens: Vec<Preopen>,
+    /// Where writes to them go.
+    pub fs: FileSystem,
     /// Listening sockets, from descriptor 3 on, before the directories.
     pub sockets: Vec<TcpListener>,
     /// Standard input.
@@ -237,6 +255,7 @@ pub fn empty_context() -> WasiCtx {
 /// Opens what the configuration names. Arguments and environment are served by [`super::Live`] itself.
 pub fn context(
     preopens: Vec<Preopen>,
+    overlay: Option<&Overlay>,
     sockets: &[TcpListener],
     standard: &mut Standard,
     view: &View,
@@ -252,13 +271,87 @@ pub fn context(
     for socket in sockets {
         ctx.push_file(listening(socket)?, FileAccessMode::all()).map_err(refused)?;
     }
-    for (fd, preopen) in (3 + sockets.len() as u32..).zip(preopens) {
-        let dir = Box::new(Dir::from_cap_std(open_directory(&preopen)?));
-        let dir = Directory::new(dir, view.clone());
+    for (number, preopen) in (0_u32..).zip(preopens) {
+        let fd = 3 + sockets.len() as u32 + number;
+        let dir = directory(overlay, number, open_directory(&preopen)?, view);
         opened.insert(fd, Opened::Directory(dir.clone()));
         ctx.push_preopened_dir(Box::new(dir), preopen.guest).map_err(refused)?;
     }
     Ok((ctx, opened))
+}
+
+/// A preopened directory: the layer's, if there is one.
+pub fn directory(
+    overlay: Option<&Overlay>,
+    number: u32,
+    dir: cap_std::fs::Dir,
+    view: &View,
+) -> Directory {
+    match overlay {
+        Some(overlay) => {
+            Directory::new(Box::new(OverlayDirectory::preopened(overlay, number)), view.clone())
+        }
+        None => Directory::new(Box::new(Dir::from_cap_std(dir)), view.clone()),
+    }
+}
+
+impl FileSystem {
+    /// The layer, if it is one, above the directories with these names.
+    pub(crate) fn overlay(
+        self,
+        names: &[String],
+        preopens: &[Preopen],
+        timeless: bool,
+    ) -> Result<Option<Overlay>, LiveError> {
+        match self {
+            FileSystem::AsBefore | FileSystem::Host => Ok(None),
+            FileSystem::Layer(overlay) => Ok(Some(overlay)),
+            FileSystem::Overlay(options) => {
+                Overlay::above(names, preopens, timeless, options).map(Some)
+            }
+        }
+    }
+}
+
+impl Overlay {
+    /// The first directory of these names that is not among those that are given.
+    #[must_use]
+    pub fn not_given(names: &[String], preopens: &[Preopen]) -> Option<String> {
+        let (given, _) = by_name(names, preopens);
+        names.iter().zip(given).find(|(_, given)| given.is_none()).map(|(name, _)| name.clone())
+    }
+
+    /// A layer above the directories that a guest knows by these names, of which some may not be given.
+    ///
+    /// # Errors
+    /// [`LiveError::Directory`].
+    pub fn above(
+        names: &[String],
+        preopens: &[Preopen],
+        timeless: bool,
+        options: OverlayOptions,
+    ) -> Result<Overlay, LiveError> {
+        let (given, _) = by_name(names, preopens);
+        let lowers = names.iter().zip(given).map(|(name, preopen)| {
+            let dir = preopen.map(open_directory).transpose()?;
+            Ok(Lower { name: name.clone(), dir })
+        });
+        Ok(Overlay::new(lowers.collect::<Result<_, LiveError>>()?, timeless, options))
+    }
+}
+
+/// Which directory has which name, and those that nobody asks for. A guest may know several by the same name: the first is the
+/// first, and so on.
+pub fn by_name<'a>(
+    names: &[String],
+    preopens: &'a [Preopen],
+) -> (Vec<Option<&'a Preopen>>, Vec<&'a Preopen>) {
+    let mut left: Vec<&Preopen> = preopens.iter().collect();
+    let given = names.iter().map(|name| {
+        let at = left.iter().position(|preopen| preopen.guest == *name)?;
+        Some(left.remove(at))
+    });
+    (given.collect(), left)
 }
 
 /// The standard streams.

@@ -7,8 +7,10 @@
 //! - On Windows: names that cannot be there do not reach the system (see [`names`]); a file that is open can be renamed
 //!   and unlinked (a directory cannot, which upstream's safety rests on); several buffers are written at once; reading and writing at an offset does not open the file again, which fails when its name is gone.
 
+use super::overlay_fs::{OverlayDirectory, OverlayFile};
 use super::virtual_world::Inodes;
 use super::{names, wait};
+use crate::overlay::{Handle, Overlay};
 use std::any::Any;
 use std::future::Future;
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
@@ -54,6 +56,36 @@ impl Slot {
 pub enum Opened {
     File(OpenFile),
     Directory(Directory),
+}
+
+impl Opened {
+    /// The file in its layer, if it is in one.
+    pub fn in_a_layer(&self) -> Option<&Handle> {
+        match self {
+            Opened::File(file) => {
+                file.inner.as_any().downcast_ref::<OverlayFile>().map(OverlayFile::handle)
+            }
+            Opened::Directory(dir) => {
+                dir.inner.as_any().downcast_ref::<OverlayDirectory>().map(OverlayDirectory::handle)
+            }
+        }
+    }
+
+    /// The same in a layer that came from its own, with a position of its own; `None` if it is in none.
+    pub fn in_layer(&self, overlay: &Overlay, view: &View) -> Option<Opened> {
+        let own = |opened: &View| View { number: opened.number, ..view.clone() };
+        Some(match self {
+            Opened::File(file) => {
+                let inner = file.inner.as_any().downcast_ref::<OverlayFile>()?.of(overlay);
+                let view = own(&file.view);
+                Opened::File(OpenFile { inner: Arc::new(inner), view, fdflags: file.fdflags })
+            }
+            Opened::Directory(dir) => {
+                let inner = dir.inner.as_any().downcast_ref::<OverlayDirectory>()?.of(overlay);
+                Opened::Directory(Directory::new(Box::new(inner), own(&dir.view)))
+            }
+        })
+    }
 }
 
 impl View {
@@ -379,6 +411,9 @@ impl OpenFile {
 
 /// Another handle of an open file, with the same position.
 fn duplicate(file: &dyn WasiFile) -> Option<Box<dyn WasiFile>> {
+    if let Some(file) = file.as_any().downcast_ref::<OverlayFile>() {
+        return Some(Box::new(file.clone()));
+    }
     let file = handle(file)?;
     let file = cap_std::fs::File::from_std(file);
     Some(Box::new(wasi_common::sync::file::File::from_cap_std(file)))

@@ -6,13 +6,15 @@
 //!
 //! Invariant: every descriptor of the state is in the table at its number, or the guest does not run.
 
-use super::back::Handles;
+use super::back::{Again, Handles};
 use super::config::{self, LiveConfig, LiveError, Preopen, Standard, Stdin};
 use super::fs::{Directory, Opened, View};
 use super::terminals::Terminals;
 use super::virtual_world::{Inodes, VirtualWorld};
 use super::{Live, errno, wait};
 use crate::descriptors::{Descriptors, OFLAGS_DIRECTORY, StateError};
+use crate::guest_path;
+use crate::overlay::Overlay;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
@@ -20,8 +22,7 @@ use std::path::PathBuf;
 use wasi_common::file::{FdFlags, FileAccessMode, FileType, RiFlags, RoFlags, SdFlags, SiFlags};
 use wasi_common::snapshots::preview_1::types;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
-use wasi_common::sync::dir::Dir;
-use wasi_common::{Error, WasiCtx, WasiFile};
+use wasi_common::{Error, WasiCtx, WasiDir, WasiFile};
 use wiggle::{GuestMemory, GuestPtr};
 use wrr_trace::{
     Errno, HostState, Manifest, OpenDescriptor, OpenedFile, Place, Shape, Target, filetype_name,
@@ -135,6 +136,19 @@ pub enum Problem {
         /// The errno's name, or a sentence.
         reason: String,
     },
+    /// A file that the guest has written parts of in its layer has other contents below it now.
+    #[error(
+        "{path} is not what it was below the program's changes, which cover only a part of it; put it back"
+    )]
+    ChangedBelow {
+        /// Where it is.
+        path: String,
+    },
+    /// The guest's changes are in a layer, and it is to go on without one.
+    #[error(
+        "the program's changes to its files are in an overlay, without which they would be gone; go on with --fs overlay, or apply them first with wrr fs commit"
+    )]
+    NeedsOverlay,
     /// Position or flags of a descriptor cannot be set again.
     #[error("descriptor {fd} ({path}) cannot be set to its {what}: {reason}")]
     NotSet {
@@ -161,6 +175,16 @@ impl Live {
         manifest: &Manifest,
         state: &HostState,
     ) -> Result<Live, ResumeError> {
+        Live::open_again(config, manifest, state, &BTreeMap::new())
+    }
+
+    /// As [`Live::resume`]. What is `held`, by descriptor, is opened again as it is, if it is of the layer that this one's came from.
+    pub(super) fn open_again(
+        config: LiveConfig,
+        manifest: &Manifest,
+        state: &HostState,
+        held: &BTreeMap<u32, Opened>,
+    ) -> Result<Live, ResumeError> {
         let terminals = Terminals::of(&config);
         let descriptors = Descriptors::from_state(state)?;
         check(manifest, state)?;
@@ -168,8 +192,14 @@ impl Live {
         let env = config::nul_terminated(manifest.env.iter().map(|(k, v)| format!("{k}={v}")))?;
         let world = state.world.map(VirtualWorld::new);
         let inodes = world.as_ref().map(VirtualWorld::inodes);
-        let mut opening = Opening::new(inodes, &manifest.preopens);
-        opening.directories(config.preopens, state);
+        let overlay =
+            config.fs.overlay(&manifest.preopens, &config.preopens, manifest.deterministic);
+        let mut opening = Opening::new(inodes, &manifest.preopens, held);
+        match overlay {
+            Ok(overlay) => opening.overlay = overlay,
+            Err(error) => opening.problem(Problem::Given(error)),
+        }
+        opening.directories(&config.preopens, state);
         let sockets = config.sockets;
         let mut standard = Standard {
             stdin: config.stdin,
@@ -210,12 +240,12 @@ impl Live {
                 Target::Opened(file) => opening.opened(fd, file, *fdflags, *inode),
             }
         }
-        let Opening { ctx, problems, view, opened, .. } = opening;
+        let Opening { ctx, problems, view, opened, overlay, .. } = opening;
         if !problems.is_empty() {
             return Err(ResumeError::World { problems });
         }
         let names = manifest.preopens.clone();
-        let handles = Handles::new(view.slot(), opened, standard, sockets, names);
+        let handles = Handles::new(view.slot(), opened, standard, sockets, names, overlay);
         Ok(Live::over(ctx, (args, env), world, descriptors, handles, terminals))
     }
 }
@@ -253,6 +283,10 @@ struct Opening<'a> {
     names: &'a [String],
     /// The preopened directories that are needed and given.
     given: BTreeMap<u32, cap_std::fs::Dir>,
+    /// The layer above them.
+    overlay: Option<Overlay>,
+    /// What another guest holds open, whose layer this one's came from.
+    held: &'a BTreeMap<u32, Opened>,
     /// A number that no descriptor has.
     scratch_fd: u32,
     problems: Vec<Problem>,
@@ -261,7 +295,11 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(inodes: Option<Inodes>, names: &'a [String]) -> Opening<'a> {
+    fn new(
+        inodes: Option<Inodes>,
+        names: &'a [String],
+        held: &'a BTreeMap<u32, Opened>,
+    ) -> Opening<'a> {
         let mut ctx = config::empty_context();
         for fd in 0..3_u32 {
             // A standard stream is only there if the guest has not closed it.
@@ -270,7 +308,8 @@ impl<'a> Opening<'a> {
         }
         let view = View::new(inodes.clone());
         let (given, problems, opened) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Opening { ctx, view, inodes, names, given, scratch_fd: 0, problems, opened }
+        let (overlay, scratch_fd) = (None, 0);
+        Opening { ctx, view, inodes, names, given, overlay, held, scratch_fd, problems, opened }
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -278,7 +317,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Opens the preopened directories that the state needs.
-    fn directories(&mut self, preopens: Vec<Preopen>, state: &HostState) {
+    fn directories(&mut self, preopens: &[Preopen], state: &HostState) {
         let used: BTreeSet<u32> = state.descriptors.iter().map(|d| d.fd).collect();
         self.scratch_fd = (0..).find(|fd| !used.contains(fd)).unwrap_or(u32::MAX);
         let needed: BTreeSet<u32> = state
@@ -290,14 +329,9 @@ impl<'a> Opening<'a> {
                 _ => None,
             })
             .collect();
-        // The guest may know several by the same name: the first is the first, and so on.
-        let mut by_name: BTreeMap<String, std::collections::VecDeque<Preopen>> = BTreeMap::new();
-        for preopen in preopens {
-            by_name.entry(preopen.guest.clone()).or_default().push_back(preopen);
-        }
-        for (number, name) in (0_u32..).zip(self.names) {
-            let preopen = by_name.get_mut(name).and_then(|same| same.pop_front());
-            match preopen.map(|preopen| config::open_directory(&preopen)) {
+        let (given, left) = config::by_name(self.names, preopens);
+        for ((number, name), preopen) in (0_u32..).zip(self.names).zip(given) {
+            match preopen.map(config::open_directory) {
                 _ if !needed.contains(&number) => {}
                 Some(Ok(dir)) => {
                     self.given.insert(number, dir);
@@ -306,7 +340,11 @@ impl<'a> Opening<'a> {
                 None => self.problem(Problem::DirectoryNotGiven { guest: name.clone() }),
             }
         }
-        for preopen in by_name.values().flatten() {
+        if let Some(overlay) = &self.overlay {
+            let changed = overlay.changed_below().into_iter();
+            self.problems.extend(changed.map(|path| Problem::ChangedBelow { path }));
+        }
+        for preopen in left {
             tracing::warn!(
                 "the program does not know the directory {}; it was started without it",
                 preopen.guest
@@ -317,7 +355,7 @@ impl<'a> Opening<'a> {
     /// A handle of a preopened directory, if it was given.
     fn directory(&mut self, fd: u32, number: u32) -> Option<Directory> {
         match self.given.get(&number)?.try_clone() {
-            Ok(dir) => Some(Directory::new(Box::new(Dir::from_cap_std(dir)), self.view.clone())),
+            Ok(dir) => Some(config::directory(self.overlay.as_ref(), number, dir, &self.view)),
             Err(error) => {
                 let path = self.names[number as usize].clone();
                 let (access, reason) = ("once more", error.to_string());
@@ -329,7 +367,7 @@ impl<'a> Opening<'a> {
 
     /// What the guest calls a place.
     fn shown(&self, place: &Place) -> String {
-        super::back::shown(self.names.get(place.preopen as usize), &place.path)
+        guest_path::shown(self.names, place)
     }
 
     fn stdin(&mut self, fd: u32, stdin: &mut Stdin, position: u64) {
@@ -401,6 +439,12 @@ impl<'a> Opening<'a> {
 
     fn opened(&mut self, fd: u32, file: &OpenedFile, fdflags: Option<u16>, inode: Option<u64>) {
         let path = self.shown(&file.place);
+        if let Some(overlay) = &self.overlay
+            && let Some(held) = self.held.get(&fd)
+            && let Some(again) = held.in_layer(overlay, &self.view)
+        {
+            return self.again(fd, &path, file, again, fdflags);
+        }
         if file.unlinked {
             return self.problem(Problem::Unlinked { fd, path });
         }
@@ -435,7 +479,7 @@ impl<'a> Opening<'a> {
         }
         self.remember(&dir, place, file.follow, inode);
         if stat.filetype == FileType::Directory {
-            if let Err(error) = self.opened_directory(fd, dir, place, file.follow) {
+            if let Err(error) = self.opened_directory(fd, Box::new(dir), place, file.follow) {
                 self.problem(not_openable(path, reason(error)));
             }
             self.opened.extend(self.view.slot().take().map(|opened| (fd, opened)));
@@ -477,16 +521,47 @@ impl<'a> Opening<'a> {
         }
     }
 
+    /// Opens what another guest holds open, which need not have a name any more.
+    fn again(
+        &mut self,
+        fd: u32,
+        path: &str,
+        file: &OpenedFile,
+        again: Opened,
+        fdflags: Option<u16>,
+    ) {
+        self.opened.insert(fd, again.clone());
+        match again {
+            Opened::File(opened) => {
+                let rights = types::Rights::from_bits_truncate(file.rights);
+                let mut mode = FileAccessMode::empty();
+                mode.set(FileAccessMode::READ, rights.contains(types::Rights::FD_READ));
+                mode.set(FileAccessMode::WRITE, rights.contains(types::Rights::FD_WRITE));
+                let to = file.position.map_or(SeekFrom::End(0), SeekFrom::Start);
+                self.seek(fd, path, &opened, to);
+                self.file(fd, path, Box::new(opened), mode, fdflags);
+                self.opened.extend(self.view.slot().take().map(|opened| (fd, opened)));
+            }
+            Opened::Directory(directory) => {
+                let opened = self.opened_directory(fd, Box::new(Again(directory)), ".", false);
+                if let Err(error) = opened {
+                    let (path, access, reason) = (path.to_owned(), "once more", reason(error));
+                    self.problem(Problem::NotOpenable { fd, path, access, reason });
+                }
+            }
+        }
+    }
+
     /// Opens a directory the way a guest does, because upstream's entry for one that is not preopened cannot
     /// be made from outside.
     fn opened_directory(
         &mut self,
         fd: u32,
-        dir: Directory,
+        dir: Box<dyn WasiDir>,
         place: &str,
         follow: bool,
     ) -> Result<(), Error> {
-        self.ctx.insert_dir(self.scratch_fd, Box::new(dir), PathBuf::new());
+        self.ctx.insert_dir(self.scratch_fd, dir, PathBuf::new());
         let mut path = place.as_bytes().to_vec();
         let name = GuestPtr::<str>::new((0, path.len() as u32));
         let memory = &mut GuestMemory::Unshared(&mut path);
