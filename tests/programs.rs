@@ -4,6 +4,7 @@ mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Output;
 use support::*;
 use wrr::format::{Ending, Function, TraceReader};
@@ -22,6 +23,9 @@ fn main() {
         add("runs_as_it_says", runs_as_it_says);
         add("replays_without_its_world", replays_without_its_world);
         add("seeks_and_resumes", seeks_and_resumes);
+        if guest.dir.is_some() {
+            add("does_the_same_in_an_overlay", does_the_same_in_an_overlay);
+        }
         if !guest.nondeterministic {
             add(
                 "deterministic_recordings_are_the_same_file",
@@ -166,6 +170,65 @@ fn seeks_and_resumes(guest: &Guest) {
         let again = said(&["replay", "resumed.wrr"], guest.expected_code());
         assert_eq!(text(&again.stdout), text(&recorded.stdout));
     }
+}
+
+/// What the guest does to files it does to a layer of its own; that goes on with it from any moment, and can be applied.
+fn does_the_same_in_an_overlay(guest: &Guest) {
+    let folder = scratch();
+    let fixture = root().join("tests/programs/fixture");
+    let world = |name: &str| {
+        let work = folder.path().join(name);
+        copy_tree(&fixture, &work);
+        work
+    };
+    let run = |command: &[&str], work: &Path| {
+        let places = [guest.module.display().to_string(), work.display().to_string()];
+        let output = run_guest_by(wrr(folder.path()).args(command), guest, &places);
+        check(guest, &output);
+        output
+    };
+    let mode: &[&str] = if guest.nondeterministic { &[] } else { &["--deterministic"] };
+
+    let untouched = world("untouched");
+    let record = ["record", "--fs", "overlay", "--checkpoint-every", "off", "-o", "t.wrr"];
+    let recorded = run(&[&record[..], mode].concat(), &untouched);
+    assert_eq!(tree(&untouched), tree(&fixture), "the folder stays as it was");
+    let said = |arguments: &[&str], code: i32| {
+        let output = finish(wrr(folder.path()).args(arguments), b"");
+        expect_code(&output, code);
+        output
+    };
+    said(&["verify", "t.wrr"], 0);
+    let replayed = said(&["replay", "t.wrr"], guest.expected_code());
+    assert_eq!(text(&replayed.stdout), text(&recorded.stdout));
+
+    let direct = world("direct");
+    run(&["run"], &direct);
+    let dir = |work: &Path| format!("{}::{}", work.display(), guest.dir.as_ref().unwrap());
+    let applied = world("applied");
+    let run_and_apply = ["run", "--fs", "overlay", "--commit-fs"];
+    run(&run_and_apply, &applied);
+    said(&["fs", "commit", "t.wrr", "--dir", &dir(&untouched)], 0);
+    if guest.expected_code() == 0 {
+        assert_eq!(tree(&applied), tree(&direct));
+    }
+    assert_eq!(tree(&untouched), tree(&direct));
+    if guest.nondeterministic || !guest.stdin.is_empty() {
+        return;
+    }
+    let again = world("again");
+    let end = TraceReader::open(&folder.path().join("t.wrr")).unwrap().end_tick().unwrap().0;
+    for i in 0..4 {
+        let moment = spread(i, end).to_string();
+        let second = said(&["replay", "t.wrr", "--from", &moment], guest.expected_code());
+        let resume = ["resume", "t.wrr", "--at", &moment, "--dir", &dir(&again), "-o", "on.wrr"];
+        let resumed = said(&resume, guest.expected_code());
+        assert_eq!(text(&resumed.stdout), text(&second.stdout), "from tick {moment}");
+        said(&["verify", "on.wrr"], 0);
+        let diff = |trace| text(&said(&["fs", "diff", trace], 0).stdout);
+        assert_eq!(diff("on.wrr"), diff("t.wrr"), "from tick {moment}");
+    }
+    assert_eq!(tree(&again), tree(&fixture));
 }
 
 fn is_refused_with_a_reason(guest: &Guest) {

@@ -5,6 +5,7 @@
 #[cfg(target_os = "linux")]
 pub mod terminal;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -214,6 +215,29 @@ pub fn copy_tree(from: &Path, to: &Path) {
             std::fs::copy(&path, &target).unwrap();
         }
     }
+}
+
+/// Everything below a folder: directories, the targets of links, the contents of files.
+pub fn tree(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            let what = if kind.is_symlink() {
+                format!("link to {}", std::fs::read_link(&path).unwrap().display())
+            } else if kind.is_dir() {
+                todo.push(path.clone());
+                "directory".to_owned()
+            } else {
+                text(&std::fs::read(&path).unwrap())
+            };
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            found.insert(name, what);
+        }
+    }
+    found
 }
 
 /// The arguments of `wrr run` or `wrr record` for a guest that is the file `module` and whose folder is `work`.
