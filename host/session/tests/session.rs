@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use wrr::{
-    CheckpointError, Engine, Error, ForkOptions, Injected, Job, LiveConfig, Moment, Output,
-    Preopen, Reached, RecordOptions, ReplayOutput, Session, Stdin, Trace, Until,
+    ChangedFile, CheckpointError, CommitError, Engine, Error, FileSystem, ForkOptions, Injected,
+    Job, LiveConfig, Moment, Output, OverlayOptions, Preopen, Reached, RecordOptions, ReplayOutput,
+    Session, Stdin, Trace, Until,
 };
 
 /// Counts the lines of its input in memory, and writes the number behind each.
@@ -399,4 +400,159 @@ fn a_program_can_go_back_often_and_take_many_checkpoints() {
         assert_eq!(recorded.end.ending, returned);
         Trace::open(&path).unwrap().verify().unwrap();
     }
+}
+
+/// Writes a page of a file at each byte of its input, and the errno to standard output.
+const PAGES: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+      (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\40\00\00\00\01\00\00\00\00\10\00\00\00\10\00\00\50\00\00\00\01\00\00\00")
+    (data (i32.const 96) "file")
+    (func (export "_start")
+      (drop (call $open (i32.const 3) (i32.const 0) (i32.const 96) (i32.const 4) (i32.const 1)
+        (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 48)))
+      (loop $again
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 32)))
+        (if (i32.load (i32.const 32)) (then
+          (i32.store8 (i32.const 4096) (i32.load8_u (i32.const 64)))
+          (i32.store8 (i32.const 80) (i32.add (i32.const 32)
+            (call $write (i32.load (i32.const 48)) (i32.const 8) (i32.const 1) (i32.const 32))))
+          (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 32)))
+          (br $again))))))"#;
+
+fn pages(root: &Path, input: &Injected, output: &Sink, options: OverlayOptions) -> Job<'static> {
+    let live = LiveConfig {
+        args: vec!["pages".to_owned()],
+        preopens: vec![Preopen { host: root.to_owned(), guest: "/data".to_owned() }],
+        fs: FileSystem::Overlay(options),
+        stdin: Stdin::Injected(input.clone()),
+        stdout: output.output(),
+        ..LiveConfig::default()
+    };
+    Job { live, ..Job::new(PAGES.as_bytes().to_vec(), "pages.wat") }
+}
+
+/// The errno `nospc`, as the program above writes it.
+const NO_SPACE: char = (32 + 51) as u8 as char;
+
+#[test]
+fn an_overlay_that_is_full_is_told_to_the_program_and_the_session_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let (input, output) = (Injected::new(), Sink::default());
+    // Two pages in memory, two in the file behind it.
+    let options = OverlayOptions {
+        memory_bytes_max: 8192,
+        spill_bytes_max: 8192,
+        ..OverlayOptions::default()
+    };
+    let mut session = Session::start(pages(root.path(), &input, &output, options)).unwrap();
+    until_input(&mut session);
+    let empty = session.checkpoint().unwrap();
+    input.push(b"abc");
+    until_input(&mut session);
+    let three = session.checkpoint().unwrap();
+    let files = session.files_hash().unwrap();
+    input.push(b"defgh");
+    until_input(&mut session);
+    assert_eq!(output.text(), format!("    {}", NO_SPACE.to_string().repeat(4)));
+    let full = session.write_file("/data/other", &[1; 5000]);
+    assert!(matches!(&full, Err(Error::File { path, .. }) if path == "/data/other"), "{full:?}");
+
+    // Going back makes room.
+    session.rollback(three).unwrap();
+    assert_eq!(session.files_hash().unwrap(), files);
+    session.write_file("/data/other", b"host").unwrap();
+    session.rollback(three).unwrap();
+    assert!(matches!(session.read_file("/data/other"), Err(Error::File { .. })));
+    let mut fork = session.fork(three).unwrap();
+    input.truncate(3);
+    input.push(b"D");
+    until_input(&mut session);
+    assert!(output.text().ends_with(&format!("{NO_SPACE} ")), "{:?}", output.text());
+    let content = session.read_file("/data/file").unwrap();
+    let firsts: Vec<u8> = content.chunks(4096).map(|page| page[0]).collect();
+    assert_eq!(firsts, b"abcD");
+    assert_eq!(fork.read_file("/data/file").unwrap().len(), 3 * 4096);
+    assert!(matches!(fork.commit_files(), Err(Error::Running)));
+    session.rollback(empty).unwrap();
+    assert_eq!(session.read_file("/data/file").unwrap(), b"");
+    assert!(session.list_directory("/data").unwrap() == ["file"]);
+    assert!(root.path().read_dir().unwrap().next().is_none(), "nothing went below");
+}
+
+#[test]
+fn an_overlay_that_cannot_spill_is_an_input_output_error_of_the_program() {
+    let root = tempfile::tempdir().unwrap();
+    let (input, output) = (Injected::all(b"ab".to_vec()), Sink::default());
+    let spill_dir = Some(root.path().join("nowhere"));
+    let options = OverlayOptions { memory_bytes_max: 4096, spill_dir, ..OverlayOptions::default() };
+    let mut session = Session::start(pages(root.path(), &input, &output, options)).unwrap();
+    session.run_until(Until::End).unwrap();
+    let io = (32 + 29) as u8 as char;
+    assert_eq!(output.text(), format!(" {io}"));
+}
+
+#[test]
+fn virtual_files_are_in_the_recording() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("t.wrr");
+    let work = root.path().join("work");
+    std::fs::create_dir_all(&work).unwrap();
+    let (input, output) = (Injected::new(), Sink::default());
+    let job = pages(&work, &input, &output, OverlayOptions::default());
+    let mut session = Session::record(job, &path, RecordOptions::default()).unwrap();
+    until_input(&mut session);
+    let here = session.checkpoint().unwrap();
+    session.write_file("/data/taken", b"back").unwrap();
+    session.rollback(here).unwrap();
+    session.write_file("/data/kept", b"12345").unwrap();
+    session.write_file("/data/gone", b"x").unwrap();
+    input.push(b"a");
+    until_input(&mut session);
+    session.remove_file("/data/gone").unwrap();
+    input.close();
+    session.run_until(Until::End).unwrap();
+    let changed = |files: Vec<ChangedFile>| -> Vec<(String, u64)> {
+        files.into_iter().map(|file| (file.path, file.change.size)).collect()
+    };
+    let expected = [("/data/file".to_owned(), 4096), ("/data/kept".to_owned(), 5)];
+    assert_eq!(changed(session.changed_files().unwrap()), expected);
+    session.commit_files().unwrap();
+    session.finish().unwrap();
+    assert_eq!(std::fs::read(work.join("kept")).unwrap(), b"12345");
+    let trace = Trace::open(&path).unwrap();
+    assert_eq!(changed(trace.changed_files(None).unwrap()), expected);
+
+    // A session that goes on from there has them.
+    std::fs::remove_dir_all(&work).unwrap();
+    std::fs::create_dir(&work).unwrap();
+    let mut session = Session::open(&path).unwrap();
+    assert!(matches!(session.read_file("/data/kept"), Err(Error::NoOverlay)), "it is a replay");
+    let preopens = vec![Preopen { host: work.clone(), guest: "/data".to_owned() }];
+    let stdin = Stdin::Injected(Injected::all(b"a".to_vec()));
+    session.go_live(LiveConfig { preopens, stdin, ..LiveConfig::default() }).unwrap();
+    assert_eq!(session.read_file("/data/kept").unwrap(), b"12345");
+    assert!(work.read_dir().unwrap().next().is_none());
+}
+
+/// Nothing can be made in `/proc`, not even by root.
+#[cfg(target_os = "linux")]
+#[test]
+fn above_a_folder_that_cannot_be_written_to_everything_works_but_applying_it() {
+    let (input, output) = (Injected::all(b"ab".to_vec()), Sink::default());
+    let job = pages(Path::new("/proc/self"), &input, &output, OverlayOptions::default());
+    let mut session = Session::start(job).unwrap();
+    assert_eq!(exit_code(session.run_until(Until::End).unwrap()), Some(0));
+    assert_eq!(output.text(), "  ");
+    for _ in 0..2 {
+        let refused = session.commit_files();
+        assert!(
+            matches!(&refused, Err(Error::Commit(CommitError::Prepare { path, .. })) if path == "/data"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(session.read_file("/data/file").unwrap().len(), 2 * 4096);
 }

@@ -26,6 +26,8 @@ impl From<Fault> for Error {
             Fault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 types::Errno::Nospc.into()
             }
+            // Upstream knows no errno for what is not the system's.
+            Fault::Io(error) if error.raw_os_error().is_none() => Error::io(),
             Fault::Io(error) => error.into(),
             // Edits of a guest's calls are made to fit.
             Fault::Edit(_) => Error::io(),

@@ -125,13 +125,13 @@ impl Spill {
             Some(file) => file,
             None => {
                 let file = match &self.folder {
-                    Some(folder) => tempfile::tempfile_in(folder)?,
-                    None => tempfile::tempfile()?,
+                    Some(folder) => tempfile::tempfile_in(folder),
+                    None => tempfile::tempfile(),
                 };
-                self.file.insert(Box::new(file))
+                self.file.insert(Box::new(file.map_err(spilling)?))
             }
         };
-        file.write_page(offset, content)?;
+        file.write_page(offset, content).map_err(spilling)?;
         match free {
             Some(_) => {
                 self.free.pop();
@@ -139,6 +139,15 @@ impl Spill {
             None => self.end += PAGE as u64,
         }
         Ok(offset)
+    }
+}
+
+/// What keeps a page from being spilled. The guest knows nothing of the file, so an error like "not found" would be about another one.
+fn spilling(error: std::io::Error) -> std::io::Error {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Kind::StorageFull.into(),
+        _ => std::io::Error::other(format!("the overlay's temporary file: {error}")),
     }
 }
 
