@@ -84,10 +84,8 @@ fn changes_are_listed_at_every_moment_and_applied_when_that_is_asked_for() {
     let said = text(&recorded.stderr);
     assert!(said.contains("wrr fs diff t.wrr") && said.contains("--dir work::/work"), "{said}");
 
-    let whole = "M /work/a  5 B -> 15 B\nR /work/e/  from /work/d/\nM /work/e/b  19.53 KiB -> 19.53 KiB\n\
+    let whole = "M /work/a  5 B -> 15 B\nR /work/e/  from /work/d/\nM /work/e/b  20,000 B -> 20,001 B\n\
                  A /work/f/\nA /work/new  4 B\n";
-    let whole = whole
-        .replace("M /work/e/b  19.53 KiB -> 19.53 KiB", "R /work/e/b  from /work/d/b, modified");
     let diff = world.out(&["fs", "diff", "t.wrr"]);
     assert_eq!(diff, whole);
     let renamed = event(&world.path("t.wrr"), "path_rename", "d");
@@ -117,7 +115,7 @@ fn changes_are_listed_at_every_moment_and_applied_when_that_is_asked_for() {
     assert_eq!(then[2].1, "0123456789".repeat(2000) + "!");
     let conflict = world.error(&["fs", "commit", "t.wrr", "--dir", "work::/work"]);
     assert!(
-        conflict.contains("nothing was applied") && conflict.contains("- /work/a\n"),
+        conflict.contains("nothing was applied") && conflict.contains("- /work/d/b\n"),
         "{conflict}"
     );
     assert_eq!(world.tree(), then);
@@ -177,16 +175,16 @@ fn what_others_change_meanwhile_is_a_conflict_and_what_they_change_elsewhere_is_
 
 #[test]
 fn a_program_goes_back_with_its_files() {
-    let commands = "append a  one\nmkdir x\nhold d/b\ncheckpoint here\nput ABC\nmv d/b x/y\nrm a\nrmdir x\nwrite z z\n\
-                    rollback here\nls .\n";
-    let end = "cat a\nheld\nls x\n";
+    let commands = "append a  one\nmkdir x\nhold d/b\ncheckpoint here\nput ABC\nmv d/b x/y\nrm a\nrmdir d\n\
+                    write z z\nrollback here\nls .\ncat a\nheld\nls x\n";
     let world = World::new();
-    let recorded = world.record(&format!("{commands}{end}"));
-    // Everything behind the checkpoint is done twice; the second time it is not taken back.
-    let expected = ["attempt 0", "attempt 1", "x z"].join("\n").replace("x z", "d x z");
-    assert!(text(&recorded.stdout).starts_with(&expected), "{}", text(&recorded.stdout));
+    let recorded = world.record(commands);
+    // Everything behind the checkpoint is done twice, and works twice; the second time it is not taken back.
+    let rest = &"0123456789".repeat(2000)[3..];
+    let expected = format!("attempt 1\nx z\nno such file\n{rest}\ny\n");
+    assert_eq!(text(&recorded.stdout), expected);
     assert!(!text(&recorded.stderr).contains("taken back"), "{}", text(&recorded.stderr));
-    world.wrr(&["verify", "t.wrr"], "", 0);
+    assert_eq!(text(&world.wrr(&["replay", "t.wrr"], "", 0).stdout), expected);
 
     // Nothing is done to files between the checkpoint and going back but what is undone.
     let world = World::new();
@@ -194,14 +192,18 @@ fn a_program_goes_back_with_its_files() {
     let recorded = world.record(commands);
     assert_eq!(
         text(&recorded.stdout),
-        "attempt 0\nbelow one\nattempt 1\nbelow one\n",
+        "below one\nbelow one\nattempt 1\n",
         "the second time the file is as it was at the checkpoint"
     );
-    assert_eq!(world.out(&["fs", "diff", "t.wrr"]), "M /work/a  5 B -> 13 B\n");
+    assert_eq!(
+        world.out(&["fs", "diff", "t.wrr"]),
+        "M /work/a  5 B -> 13 B\n",
+        "one, and two once"
+    );
     // Without an overlay it is not.
     let world = World::new();
     let recorded = world.shell(&["record", "-o", "t.wrr"], commands, 0);
-    assert_eq!(text(&recorded.stdout), "attempt 0\nbelow one\nattempt 1\nbelow one two\n");
+    assert_eq!(text(&recorded.stdout), "below one\nbelow one two\nattempt 1\n");
     assert!(text(&recorded.stderr).contains("/work/a was changed"), "{}", text(&recorded.stderr));
 }
 
@@ -238,7 +240,7 @@ fn a_recording_goes_on_with_its_files_and_needs_them() {
     // A trace that has no overlay, or is none.
     world.shell(&["record", "-o", "host.wrr"], "ls .\n", 0);
     assert!(world.error(&["fs", "diff", "host.wrr"]).contains("has no overlay"));
-    assert!(world.error(&["fs", "diff", "work/a"]).contains("not a trace"));
+    assert!(world.error(&["fs", "diff", "work/a"]).contains("not a wrr trace"));
     let on = [
         "resume",
         "host.wrr",
@@ -305,15 +307,22 @@ fn a_trace_that_is_cut_off_has_the_files_of_its_events_and_a_damaged_one_is_refu
         }
     }
     assert!(listed > 0);
-    let before = world.tree();
+    std::fs::write(world.path("t.wrr"), &whole).unwrap();
+    let diff = world.out(&["fs", "diff", "t.wrr"]);
+    let mut damaged = 0;
     for at in (head..whole.len()).step_by(13) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         std::fs::write(world.path("t.wrr"), &bytes).unwrap();
-        let commit = ["fs", "commit", "t.wrr", "--dir", "work::/work"];
-        let output = finish(wrr(world.folder.path()).args(commit), b"");
-        expect_code(&output, 2);
-        assert!(text(&output.stderr).contains("damaged"), "{}", text(&output.stderr));
+        let output = finish(wrr(world.folder.path()).args(["fs", "diff", "t.wrr"]), b"");
+        if output.status.code() == Some(0) {
+            // It was in something that is not needed for this.
+            assert_eq!(text(&output.stdout), diff);
+        } else {
+            expect_code(&output, 2);
+            assert!(text(&output.stderr).contains("damaged"), "{}", text(&output.stderr));
+            damaged += 1;
+        }
     }
-    assert_eq!(world.tree(), before);
+    assert!(damaged > 30, "{damaged}");
 }

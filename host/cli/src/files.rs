@@ -5,7 +5,7 @@ use crate::commands::{cache, preopen};
 use crate::report::{ERROR, plain, say};
 use crate::saved::Saved;
 use anyhow::bail;
-use indicatif::HumanBytes;
+use indicatif::HumanCount;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
@@ -137,7 +137,8 @@ fn letter(changed: &ChangedFile) -> &'static str {
 fn line(changed: &ChangedFile) -> String {
     let slash = if changed.change.filetype == DIRECTORY { "/" } else { "" };
     let path = format!("{}{slash}", plain(&changed.path));
-    let size = HumanBytes(changed.change.size);
+    let bytes = |bytes| format!("{} B", HumanCount(bytes));
+    let size = bytes(changed.change.size);
     let is_file = slash.is_empty();
     let rest = match (&changed.change.what, &changed.from) {
         (ChangeKind::Renamed { modified, .. }, Some(from)) => {
@@ -145,7 +146,7 @@ fn line(changed: &ChangedFile) -> String {
             format!("  from {}{slash}{modified}", plain(from))
         }
         (ChangeKind::Modified { old_size }, _) if is_file => {
-            format!("  {} -> {size}", HumanBytes(*old_size))
+            format!("  {} -> {size}", bytes(*old_size))
         }
         (ChangeKind::Added | ChangeKind::Removed, _) if is_file => format!("  {size}"),
         _ => String::new(),

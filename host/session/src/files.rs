@@ -109,6 +109,19 @@ impl Session {
     }
 }
 
+/// What a layer of a trace cannot be made for.
+struct Lacking {
+    /// A directory that was not given.
+    not_given: Option<String>,
+    /// Files that are not what they were.
+    changed: Vec<String>,
+    error: std::io::Error,
+}
+
+fn cannot_put_back(error: &std::io::Error) -> Error {
+    Error::Host(format!("what the program had written cannot be put back: {error}"))
+}
+
 fn of_file(path: &str, fault: Fault) -> Error {
     Error::File { path: path.to_owned(), fault }
 }
@@ -175,44 +188,45 @@ impl Trace<'_> {
         }
         let names = &self.reader().manifest().preopens;
         if let Some(name) = Overlay::not_given(names, preopens)
-            && self
-                .changed_files(moment)?
-                .iter()
-                .any(|changed| names[changed.change.place.preopen as usize] == name)
+            && let changed = self.changed_files(moment)?
+            && changed.iter().any(|file| names[file.change.place.preopen as usize] == name)
         {
             return Err(CommitError::NotGiven { name }.into());
         }
-        Ok(self.layer(until, preopens, OverlayOptions::default())?.commit()?)
+        match self.layer(until, preopens, OverlayOptions::default())? {
+            (layer, None) => Ok(layer.commit()?),
+            (_, Some(Lacking { changed: paths, .. })) if !paths.is_empty() => {
+                Err(CommitError::Conflict { paths }.into())
+            }
+            (_, Some(Lacking { error, .. })) => Err(cannot_put_back(&error)),
+        }
     }
 
     fn impossible(&self, fault: &Fault) -> Error {
         Error::Host(format!("{}: {fault}", self.reader().path().display()))
     }
 
-    /// The layer as it was behind so many events.
+    /// The layer as it was behind so many events; or as far as it can be made, and what it lacks.
     fn layer(
         &self,
         until: EventIndex,
         preopens: &[Preopen],
         options: OverlayOptions,
-    ) -> Result<Overlay, Error> {
+    ) -> Result<(Overlay, Option<Lacking>), Error> {
         let manifest = self.reader().manifest();
         let layer = Overlay::above(&manifest.preopens, preopens, manifest.deterministic, options)?;
         for edit in self.reader().layer_edits(until) {
-            layer.apply(&edit?.1).map_err(|fault| match fault {
-                Fault::Io(error) => match Overlay::not_given(&manifest.preopens, preopens) {
-                    Some(guest) => {
-                        let problems = vec![Problem::DirectoryNotGiven { guest }];
-                        ResumeError::World { problems }.into()
-                    }
-                    None => Error::Host(format!(
-                        "what the program had written cannot be put back: {error}"
-                    )),
-                },
-                fault => self.impossible(&fault),
-            })?;
+            match layer.apply(&edit?.1) {
+                Ok(()) => {}
+                Err(Fault::Io(error)) => {
+                    let not_given = Overlay::not_given(&manifest.preopens, preopens);
+                    let changed = layer.changed_below();
+                    return Ok((layer, Some(Lacking { not_given, changed, error })));
+                }
+                Err(fault) => return Err(self.impossible(&fault)),
+            }
         }
-        Ok(layer)
+        Ok((layer, None))
     }
 
     /// The layer that the program had behind so many events, if it had one, or is to have from there on.
@@ -234,7 +248,20 @@ impl Trace<'_> {
             (FileSystem::AsBefore, true) => OverlayOptions::default(),
             (FileSystem::AsBefore | FileSystem::Host, false) => return Ok(None),
         };
-        let layer = self.layer(until, preopens, options)?;
+        let (layer, lacking) = self.layer(until, preopens, options)?;
+        match lacking {
+            None => {}
+            Some(Lacking { not_given: Some(guest), .. }) => {
+                let problems = vec![Problem::DirectoryNotGiven { guest }];
+                return Err(ResumeError::World { problems }.into());
+            }
+            Some(Lacking { changed, .. }) if !changed.is_empty() => {
+                let changed = changed.into_iter();
+                let problems = changed.map(|path| Problem::ChangedBelow { path }).collect();
+                return Err(ResumeError::World { problems }.into());
+            }
+            Some(Lacking { error, .. }) => return Err(cannot_put_back(&error)),
+        }
         let then = layer.snapshot();
         Ok(Some((layer, then)))
     }
