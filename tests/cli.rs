@@ -126,6 +126,8 @@ fn help_says_what_there_is() {
         ("index.help", &["index", "--help"]),
         ("resume.help", &["resume", "--help"]),
         ("branch.help", &["branch", "--help"]),
+        ("fs_diff.help", &["fs", "diff", "--help"]),
+        ("fs_commit.help", &["fs", "commit", "--help"]),
     ] {
         golden(name, &said(folder.path(), 0, arguments));
     }

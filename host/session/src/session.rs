@@ -207,7 +207,7 @@ struct Point {
 }
 
 enum HostPoint {
-    Live(LiveState),
+    Live(Box<LiveState>),
     Replay(HostState),
 }
 

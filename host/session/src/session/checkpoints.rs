@@ -18,7 +18,7 @@ impl Session {
         let host = self.guest()?.host();
         let mark = host.writer().map(|writer| writer.mark()).transpose()?;
         let host = match host.live() {
-            Some(live) if !is_replay => HostPoint::Live(live.save()),
+            Some(live) if !is_replay => HostPoint::Live(Box::new(live.save())),
             _ => HostPoint::Replay(host.state()),
         };
         let number = self.taken;

@@ -136,6 +136,7 @@ impl WasiDir for OverlayDirectory {
                 // As with the host's files, something that may be made is open for writing, whatever the rights say.
                 writable: how.write || how.create || how.append,
                 readable: how.read || !how.write,
+                #[cfg(unix)]
                 ready: Readiness::new()?,
             })),
             Opened::Directory(handle) => OpenResult::Dir(Box::new(OverlayDirectory(handle))),
@@ -217,6 +218,7 @@ pub struct OverlayFile {
     fdflags: FdFlags,
     readable: bool,
     writable: bool,
+    #[cfg(unix)]
     ready: Arc<Readiness>,
 }
 
@@ -385,11 +387,10 @@ impl WasiFile for OverlayFile {
 }
 
 /// Something that `poll` says is ready for reading and writing, as a file always is.
-struct Readiness {
-    #[cfg(unix)]
-    file: std::os::fd::OwnedFd,
-}
+#[cfg(unix)]
+struct Readiness(std::os::fd::OwnedFd);
 
+#[cfg(unix)]
 impl Readiness {
     /// There is one for all files.
     fn new() -> Result<Arc<Readiness>, Error> {
@@ -398,21 +399,13 @@ impl Readiness {
         if let Some(ready) = &*ready {
             return Ok(Arc::clone(ready));
         }
-        #[cfg(unix)]
-        let fresh = {
-            let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-            Arc::new(Readiness { file: null.into() })
-        };
-        #[cfg(windows)]
-        let fresh = Arc::new(Readiness {});
-        *ready = Some(Arc::clone(&fresh));
-        Ok(fresh)
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        Ok(Arc::clone(ready.insert(Arc::new(Readiness(null.into())))))
     }
 
-    #[cfg(unix)]
     fn pollable(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
-        Some(self.file.as_fd())
+        Some(self.0.as_fd())
     }
 }
 

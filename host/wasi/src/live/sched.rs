@@ -92,6 +92,7 @@ mod unix {
 #[cfg(windows)]
 mod windows {
     use crate::live::fs::OpenFile;
+    use crate::live::overlay_fs::OverlayFile;
     use crate::live::resume::GoneConnection;
     use crate::live::streams::{Readiness, StandardInput, StandardOutput};
     use rustix::event::{PollFd, PollFlags, Timespec};
@@ -129,8 +130,8 @@ mod windows {
             return Some(Kind::Socket(stream.as_socket()));
         }
         let always =
-            any.is::<file::File>() || any.is::<StandardOutput>() || any.is::<GoneConnection>();
-        always.then_some(Kind::Always)
+            any.is::<file::File>() || any.is::<OverlayFile>() || any.is::<StandardOutput>();
+        (always || any.is::<GoneConnection>()).then_some(Kind::Always)
     }
 
     pub fn poll(poll: &mut Poll<'_>) -> Result<(), Error> {
