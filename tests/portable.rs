@@ -215,7 +215,15 @@ fn main() {
     };
     for guest in all_guests().into_iter().filter(|guest| !guest.nondeterministic) {
         let name = format!("identical_files::{}", guest.name);
-        add(name, Box::new(move || recordings_are_identical_files(&guest)));
+        let with_files = guest.dir.is_some().then(|| guest.clone());
+        add(name, Box::new(move || recordings_are_identical_files(&guest, Writes::ToTheFolder)));
+        if let Some(guest) = with_files {
+            let name = format!("overlays::{}", guest.name);
+            add(
+                name,
+                Box::new(move || recordings_are_identical_files(&guest, Writes::ToAnOverlay)),
+            );
+        }
     }
     for (kind, program) in RANDOM {
         for seed in 0..if full() { 100 } else { 10 } {
@@ -299,18 +307,32 @@ fn compare_files(table: &str, row: &str, traces: &[(&Platform, PathBuf)]) {
     assert!(differences.is_empty(), "{row}: not what {} recorded\n{differences}", traces[0].0.name);
 }
 
-fn recordings_are_identical_files(guest: &Guest) {
+/// Where a guest's writes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    ToTheFolder,
+    /// What no host keeps from it: nothing is left out.
+    ToAnOverlay,
+}
+
+fn recordings_are_identical_files(guest: &Guest, writes: Writes) {
+    let (options, table): (&[&str], _) = match writes {
+        Writes::ToTheFolder => (&[], "SHA-256 of deterministic recordings"),
+        Writes::ToAnOverlay => {
+            (&["--fs", "overlay"], "SHA-256 of deterministic recordings with an overlay")
+        }
+    };
     let mut worlds = Vec::new();
     let mut traces = Vec::new();
     let mut first: Option<String> = None;
     for platform in CHOSEN.iter() {
-        if let Some(why) = left_out(guest, platform) {
+        if let Some(why) = left_out(guest, platform).filter(|_| writes == Writes::ToTheFolder) {
             println!("{} is not compared on {}: {why}", guest.name, platform.name);
             continue;
         }
         let (folder, places) = world_of(guest);
         let mut record = platform.command(folder.path());
-        record.args(["record", "--deterministic", "-o", "t.wrr"]);
+        record.args(["record", "--deterministic", "-o", "t.wrr"]).args(options);
         let output = run_guest_by(&mut record, guest, &places);
         let stdout = text(&output.stdout);
         assert_eq!(
@@ -327,7 +349,7 @@ fn recordings_are_identical_files(guest: &Guest) {
         traces.push((*platform, folder.path().join("t.wrr")));
         worlds.push(folder);
     }
-    compare_files("SHA-256 of deterministic recordings", &guest.name, &traces);
+    compare_files(table, &guest.name, &traces);
 }
 
 /// Gives the text of a program for a seed.

@@ -193,6 +193,11 @@ impl Directory {
         }
     }
 
+    /// Whether targets of links are written as Windows has them.
+    fn has_windows_links(&self) -> bool {
+        cfg!(windows) && !self.inner.as_any().is::<OverlayDirectory>()
+    }
+
     /// What is about to lose a name, if that may be its last one.
     async fn doomed(&self, path: &str) -> Option<(Inodes, u64, u64)> {
         let inodes = self.view.inodes.clone()?;
@@ -304,7 +309,7 @@ impl WasiDir for Directory {
     async fn symlink(&self, old_path: &str, new_path: &str) -> Result<(), Error> {
         check(new_path, Use::Make)?;
         check(old_path, Use::Make)?;
-        if cfg!(windows) {
+        if self.has_windows_links() {
             return self.inner.symlink(&names::target_for_host(old_path), new_path).await;
         }
         self.inner.symlink(old_path, new_path).await
@@ -335,7 +340,7 @@ impl WasiDir for Directory {
         check(path, Use::Find)?;
         let target = self.inner.read_link(path).await?;
         match target.to_str() {
-            Some(text) if cfg!(windows) => Ok(PathBuf::from(names::target_for_guest(text))),
+            Some(text) if self.has_windows_links() => Ok(PathBuf::from(names::target_for_guest(text))),
             _ => Ok(target),
         }
     }
