@@ -340,7 +340,9 @@ impl WasiDir for Directory {
         check(path, Use::Find)?;
         let target = self.inner.read_link(path).await?;
         match target.to_str() {
-            Some(text) if self.has_windows_links() => Ok(PathBuf::from(names::target_for_guest(text))),
+            Some(text) if self.has_windows_links() => {
+                Ok(PathBuf::from(names::target_for_guest(text)))
+            }
             _ => Ok(target),
         }
     }
