@@ -258,6 +258,22 @@ fn a_recording_goes_on_with_its_files_and_needs_them() {
 }
 
 #[test]
+fn a_file_that_is_open_without_a_name_goes_on_as_well() {
+    let world = World::new();
+    let recorded = world.record("write t temporary\nhold t\nput TEM\nrm t\nmkdir x\nput P\nheld\n");
+    assert_eq!(text(&recorded.stdout), "orary\n");
+    let moment = format!("#{}", event(&world.path("t.wrr"), "path_create_directory", "x"));
+    let on = ["resume", "t.wrr", "--at", &moment, "--dir", "work::/work", "-o", "on.wrr"];
+    assert_eq!(text(&world.wrr(&on, "", 0).stdout), "orary\n");
+    world.wrr(&["verify", "on.wrr"], "", 0);
+    let world = World::new();
+    world.shell(&["record", "-o", "t.wrr"], "write t temporary\nhold t\nrm t\nmkdir x\nheld\n", 0);
+    let moment = format!("#{}", event(&world.path("t.wrr"), "path_create_directory", "x"));
+    let refused = world.error(&["resume", "t.wrr", "--at", &moment, "--dir", "work::/work"]);
+    assert!(refused.contains("the program had deleted or replaced it"), "{refused}");
+}
+
+#[test]
 fn each_branch_has_files_of_its_own() {
     let world = World::new();
     let before = world.tree();

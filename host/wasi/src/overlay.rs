@@ -346,6 +346,23 @@ impl Overlay {
         }
     }
 
+    /// The file that had its last name at a place and has none any more, if there is just one.
+    pub(crate) fn unlinked_at(&self, place: &Place) -> Option<Handle> {
+        let mut world = self.world();
+        let numbers = world.layer.numbers().into_iter().filter(|number| {
+            let node = world.layer.node(*number);
+            node.is_some_and(|node| node.links == 0 && node.last.as_deref() == Some(place))
+        });
+        let numbers: Vec<u64> = numbers.collect();
+        match numbers[..] {
+            [number] => {
+                let file = world.reference(number)?;
+                Some(self.handle(&mut world, file))
+            }
+            _ => None,
+        }
+    }
+
     fn top<'a>(&self, path: &'a str) -> Result<(Handle, &'a str), Fault> {
         let (preopen, rest) =
             guest_path::resolve(&self.names, path).ok_or(Fault::Errno(Errno::noent))?;
@@ -430,6 +447,10 @@ impl Handle {
             Opened::Directory(file) => Opened::Directory(self.overlay.handle(&mut world, file)),
             Opened::Other(file) => Opened::Other(file),
         })
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.stat().is_ok_and(|stat| stat.kind == below::DIRECTORY)
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, Fault> {

@@ -71,6 +71,23 @@ impl Opened {
         }
     }
 
+    /// What has no name any more, as it was opened; its virtual number is `inode`.
+    pub fn without_name(
+        handle: Handle,
+        view: &View,
+        inode: Option<u64>,
+        (read, write): (bool, bool),
+        fdflags: FdFlags,
+    ) -> Result<Opened, Error> {
+        let view = View { number: inode, ..view.clone() };
+        if handle.is_directory() {
+            let dir = Box::new(OverlayDirectory::again(handle));
+            return Ok(Opened::Directory(Directory::new(dir, view)));
+        }
+        let inner = Arc::new(OverlayFile::again(handle, read, write, fdflags)?);
+        Ok(Opened::File(OpenFile { inner, view, fdflags: Some(fdflags) }))
+    }
+
     /// The same in a layer that came from its own, with a position of its own; `None` if it is in none.
     pub fn in_layer(&self, overlay: &Overlay, view: &View) -> Option<Opened> {
         let own = |opened: &View| View { number: opened.number, ..view.clone() };

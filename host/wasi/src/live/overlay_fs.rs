@@ -81,6 +81,11 @@ impl OverlayDirectory {
         OverlayDirectory(overlay.root(preopen))
     }
 
+    /// A directory that is open already, opened again.
+    pub fn again(handle: Handle) -> OverlayDirectory {
+        OverlayDirectory(handle)
+    }
+
     pub fn handle(&self) -> &Handle {
         &self.0
     }
@@ -225,6 +230,19 @@ pub struct OverlayFile {
 impl OverlayFile {
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// A file that is open already, opened again.
+    pub fn again(handle: Handle, read: bool, write: bool, fdflags: FdFlags) -> Result<Self, Error> {
+        Ok(OverlayFile {
+            handle,
+            position: Arc::default(),
+            fdflags,
+            readable: read,
+            writable: write,
+            #[cfg(unix)]
+            ready: Readiness::new()?,
+        })
     }
 
     /// As the system, for whoever has not asked the table before.

@@ -445,6 +445,23 @@ impl<'a> Opening<'a> {
         {
             return self.again(fd, &path, file, again, fdflags);
         }
+        if file.unlinked
+            && let Some(handle) = self.overlay.as_ref().and_then(|o| o.unlinked_at(&file.place))
+        {
+            let rights = types::Rights::from_bits_truncate(file.rights);
+            let write = rights.contains(types::Rights::FD_WRITE);
+            // As above: what may be made is open for writing.
+            let access =
+                (rights.contains(types::Rights::FD_READ) || !write, write || file.oflags & 1 != 0);
+            let flags = flags(file.open_fdflags);
+            match Opened::without_name(handle, &self.view, inode, access, flags) {
+                Ok(again) => return self.again(fd, &path, file, again, fdflags),
+                Err(error) => {
+                    let (access, reason) = ("once more", reason(error));
+                    return self.problem(Problem::NotOpenable { fd, path, access, reason });
+                }
+            }
+        }
         if file.unlinked {
             return self.problem(Problem::Unlinked { fd, path });
         }

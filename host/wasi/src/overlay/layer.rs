@@ -42,6 +42,8 @@ pub struct Node {
     /// Not part of the state: see [`TOKEN_LAST`].
     pub token: u64,
     pub links: u64,
+    /// Where its last name was, once it has none. Not part of the state: who has it open knows it by this.
+    pub last: Option<Arc<Place>>,
     pub accessed_ns: u64,
     pub modified_ns: u64,
     pub created_ns: u64,
@@ -108,7 +110,8 @@ impl Node {
     fn new(body: Body, links: u64, time_ns: u64) -> Node {
         let token = TOKEN_LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let (accessed_ns, modified_ns, created_ns) = (time_ns, time_ns, time_ns);
-        Node { token, links, accessed_ns, modified_ns, created_ns, origin: None, body }
+        let (last, origin) = (None, None);
+        Node { token, links, last, accessed_ns, modified_ns, created_ns, origin, body }
     }
 
     fn adopted(place: Place, below: &Below, parent: Option<u64>) -> Node {
@@ -301,9 +304,25 @@ impl Layer {
         Ok(())
     }
 
-    /// A node has lost a name.
-    fn unlinked(&mut self, number: u64) -> Result<(), Fault> {
+    /// The place of a directory.
+    fn place_of(&self, mut number: u64) -> Result<Place, Fault> {
+        let mut names: Vec<&str> = Vec::new();
+        while let (_, Directory { parent: Some(parent), .. }) = self.directory(number)? {
+            let (_, above) = self.directory(*parent)?;
+            let name = above.entries.iter().find(|(_, entry)| entry.node == Some(number));
+            names.push(name.map_or("", |(name, _)| name));
+            number = *parent;
+        }
+        names.reverse();
+        let preopen = u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(Place { preopen, path: names.join("/") })
+    }
+
+    /// A node has lost this name.
+    fn unlinked(&mut self, number: u64, parent: u64, name: &str) -> Result<(), Fault> {
+        let place = self.place_of(parent)?.at(name);
         let node = self.change(number)?;
+        node.last = Some(Arc::new(place));
         match &mut node.body {
             Body::Directory(directory) => {
                 directory.parent = None;
@@ -396,7 +415,7 @@ impl Layer {
             Edit::Remove { parent, name, time_ns } => {
                 let (number, _) = self.named(*parent, name)?;
                 self.take(*parent, name)?;
-                self.unlinked(number)?;
+                self.unlinked(number, *parent, name)?;
                 self.touch(*parent, *time_ns)
             }
             Edit::Rename { parent, name, to_parent, to_name, time_ns } => {
@@ -468,7 +487,7 @@ impl Layer {
                     return impossible("the names cannot take each other's place");
                 }
                 self.take(to_parent, to_name)?;
-                self.unlinked(over)?;
+                self.unlinked(over, to_parent, to_name)?;
             }
             Err(_) => self.is_free(to_parent, to_name)?,
         }

@@ -93,7 +93,7 @@ impl World {
     }
 
     /// How a node is referred to.
-    fn reference(&self, number: u64) -> Option<FileRef> {
+    pub fn reference(&self, number: u64) -> Option<FileRef> {
         let node = self.layer.node(number)?;
         Some(match node.place() {
             Some(place) => FileRef::Below(place.clone()),
