@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True  # The folder of sources stays as it is.
 import boundary
 import branch
 import checkpoints
+import files
 import floats
 import harness
 import transform
@@ -38,6 +39,7 @@ SECTIONS = {
     "stack": floats.stack,
     "rollback": branch.rollback,
     "branch": branch.branch,
+    "files": files.files,
 }
 
 

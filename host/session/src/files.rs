@@ -43,6 +43,34 @@ impl Session {
 
     /// Gives a file contents, and makes it if it is not there, in the layer. A recording has it.
     ///
+    /// ```
+    /// use wrr::{FileSystem, Job, LiveConfig, OverlayOptions, Preopen, Session, Until};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// // Deletes /data/a.
+    /// let module = r#"(module
+    ///     (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+    ///     (memory (export "memory") 1)
+    ///     (data (i32.const 0) "a")
+    ///     (func (export "_start") (drop (call $unlink (i32.const 3) (i32.const 0) (i32.const 1)))))"#;
+    /// let live = LiveConfig {
+    ///     preopens: vec![Preopen { host: folder.path().to_owned(), guest: "/data".to_owned() }],
+    ///     fs: FileSystem::Overlay(OverlayOptions::default()),
+    ///     ..LiveConfig::default()
+    /// };
+    /// let mut session = Session::start(Job { live, ..Job::new(module.into(), "delete.wat") })?;
+    /// session.write_file("/data/a", b"nowhere but here")?;
+    /// session.run_until(Until::Entry)?;
+    /// let here = session.checkpoint()?;
+    /// session.run_until(Until::End)?;
+    /// assert!(session.read_file("/data/a").is_err());
+    /// session.rollback(here)?;
+    /// assert_eq!(session.read_file("/data/a")?, b"nowhere but here");
+    /// assert_eq!(session.changed_files()?[0].path, "/data/a");
+    /// assert!(!folder.path().join("a").exists());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Session::read_file`]; there is no room for it, and the file has the beginning.
     pub fn write_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
