@@ -361,21 +361,18 @@ impl<'a> Work<'a> {
         let file = folder.create(waiting(number)).map_err(refused("write", place))?;
         let mut file = file.into_std();
         let mut piece = vec![0; PIECE_BYTES];
-        let mut offset = 0;
-        while offset < content.size {
-            let read = content.read(node.place(), &world.lowers, offset, &mut piece);
-            let count = read.map_err(refused("read", place))?;
-            if count == 0 {
-                break;
+        for (mut offset, end) in content.data() {
+            file.seek(SeekFrom::Start(offset)).map_err(refused("write", place))?;
+            while offset < end {
+                let len = PIECE_BYTES.min(usize::try_from(end - offset).unwrap_or(PIECE_BYTES));
+                let read = content.read(node.place(), &world.lowers, offset, &mut piece[..len]);
+                let count = read.map_err(refused("read", place))?;
+                if count == 0 {
+                    break;
+                }
+                file.write_all(&piece[..count]).map_err(refused("write", place))?;
+                offset += count as u64;
             }
-            let bytes = &piece[..count];
-            // A hole stays one.
-            let written = match bytes.iter().all(|byte| *byte == 0) {
-                true => file.seek(SeekFrom::Current(count as i64)).map(drop),
-                false => file.write_all(bytes),
-            };
-            written.map_err(refused("write", place))?;
-            offset += count as u64;
         }
         file.set_len(content.size).map_err(refused("write", place))?;
         if let Some(origin) = node.place()

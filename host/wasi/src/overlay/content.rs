@@ -164,6 +164,23 @@ impl Content {
         Ok(())
     }
 
+    /// Where there can be anything but zeros, ascending: the first byte, and the one behind the last. No two ranges meet.
+    pub fn data(&self) -> Vec<(u64, u64)> {
+        let below = (0, self.below_bytes.min(self.size));
+        let pages = self.pages.keys().into_iter().map(|page| {
+            let start = page * PAGE as u64;
+            (start, (start + PAGE as u64).min(self.size))
+        });
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for (start, end) in std::iter::once(below).chain(pages).filter(|(start, end)| start < end) {
+            match ranges.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => ranges.push((start, end)),
+            }
+        }
+        ranges
+    }
+
     /// Takes the content into a hash: the pages, by number.
     pub fn hash(&self, hasher: &mut blake3::Hasher) -> std::io::Result<()> {
         for number in [self.size, self.below_bytes, u64::from(self.touched)] {

@@ -519,3 +519,41 @@ proptest! {
         prop_assert_eq!(&after, &lines[0]);
     }
 }
+
+#[test]
+fn a_file_that_is_mostly_a_hole_is_applied_as_one() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), vec![1; 5000]).unwrap();
+    let (overlay, dir) = layer(folder.path(), OverlayOptions::default());
+    let mut side = Side::new(dir);
+    let open = |path: &str| Call::Open {
+        dir: 0,
+        path: path.to_owned(),
+        oflags: 1,
+        fdflags: 0,
+        read: true,
+        write: true,
+        follow: true,
+    };
+    const TEBIBYTE: u64 = 1 << 40;
+    for (file, path) in ["f", "new"].into_iter().enumerate() {
+        side.call(&open(path)).unwrap();
+        side.call(&Call::WriteAt { file, data: vec![7; 10], at: TEBIBYTE - 5 }).unwrap();
+        side.call(&Call::Resize { file, size: 2 * TEBIBYTE }).unwrap();
+    }
+    overlay.commit().unwrap();
+    for (path, before) in [("f", 1), ("new", 0)] {
+        let file = std::fs::File::open(folder.path().join(path)).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(metadata.len(), 2 * TEBIBYTE);
+        assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
+        for (at, expected) in
+            [(0, before), (4999, before), (5000, 0), (TEBIBYTE - 5, 7), (TEBIBYTE + 5, 0)]
+        {
+            let mut byte = [9];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, at).unwrap();
+            assert_eq!(byte, [expected], "{path} at {at}");
+        }
+    }
+}
