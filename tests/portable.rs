@@ -325,6 +325,7 @@ fn recordings_are_identical_files(guest: &Guest, writes: Writes) {
     let mut worlds = Vec::new();
     let mut traces = Vec::new();
     let mut first: Option<String> = None;
+    let mut applied = None;
     for platform in CHOSEN.iter() {
         if let Some(why) = left_out(guest, platform).filter(|_| writes == Writes::ToTheFolder) {
             println!("{} is not compared on {}: {why}", guest.name, platform.name);
@@ -347,6 +348,13 @@ fn recordings_are_identical_files(guest: &Guest, writes: Writes) {
         }
         first.get_or_insert(stdout);
         traces.push((*platform, folder.path().join("t.wrr")));
+        if writes == Writes::ToAnOverlay && left_out(guest, platform).is_none() {
+            let dir = format!("work::{}", guest.dir.as_ref().expect("it has files"));
+            platform.says(folder.path(), &["fs", "commit", "t.wrr", "--dir", &dir], 0);
+            let (found, on) = (tree(&folder.path().join("work")), platform.name);
+            let (expected, first) = applied.get_or_insert_with(|| (found.clone(), on));
+            assert_eq!(found, *expected, "the files on {on}, and on {first}");
+        }
         worlds.push(folder);
     }
     compare_files(table, &guest.name, &traces);

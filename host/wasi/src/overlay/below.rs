@@ -122,6 +122,11 @@ impl Lowers {
         Ok(file)
     }
 
+    /// Closes what is open for reading, until it is read again: Windows replaces no file that is open.
+    pub fn close_files(&self) {
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Opens something that is neither a file nor a directory, as it is.
     pub fn open_other(
         &self,

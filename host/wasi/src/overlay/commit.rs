@@ -122,6 +122,7 @@ impl Overlay {
             work.clean_up();
             return Err(CommitError::Prepare { action, path: self.shown(&place), source });
         }
+        world.lowers.close_files();
         if let Err(Refused { action, place, source }) = work.apply() {
             let (path, folder) = (self.shown(&place), FOLDER);
             return Err(CommitError::Apply { action, path, source, folder });
