@@ -314,15 +314,38 @@ fn damaged_checkpoints_cost_time_and_nothing_else() {
 /// the format needs a new version number and a new file.
 #[test]
 fn the_frozen_trace_of_format_1_is_replayed_and_sought_in() {
-    let frozen = root().join("tests/traces/format-1.wrr");
+    let folder = scratch();
+    let near = is_replayed_and_sought_in(1, folder.path());
+    assert!(near > 2, "some of its moments are near checkpoints");
+}
+
+/// It is of a program that went back and wrote to an overlay.
+#[test]
+fn the_frozen_trace_of_format_2_is_replayed_and_sought_in_and_goes_on() {
     let folder = scratch();
     let folder = folder.path();
+    is_replayed_and_sought_in(2, folder);
+    let diff = std::fs::read_to_string(root().join("tests/traces/format-2.diff")).unwrap();
+    assert_eq!(out(folder, &["fs", "diff", "t.wrr"]), diff);
+    std::fs::create_dir_all(folder.join("work/d")).unwrap();
+    std::fs::write(folder.join("work/a"), "below").unwrap();
+    std::fs::write(folder.join("work/d/b"), "0123456789".repeat(2000)).unwrap();
+    let on = ["resume", "t.wrr", "--at", "@here", "--dir", "work::/work", "--commit-fs"];
+    assert_eq!(out(folder, &on), "attempt 1\nbelow and above\nb\n");
+    let names: Vec<String> = tree(&folder.join("work")).into_keys().collect();
+    assert_eq!(names, ["a", "e", "e/b", "f", "new"]);
+}
+
+/// Gives how many of its moments are near checkpoints.
+fn is_replayed_and_sought_in(format: u32, folder: &Path) -> u32 {
+    let file = |what: &str| root().join(format!("tests/traces/format-{format}.{what}"));
+    let frozen = file("wrr");
     std::fs::copy(&frozen, folder.join("t.wrr")).unwrap();
-    let expected = std::fs::read_to_string(root().join("tests/traces/format-1.stdout")).unwrap();
+    let expected = std::fs::read_to_string(file("stdout")).unwrap();
     assert_eq!(out(folder, &["replay", "t.wrr"]), expected);
     said(folder, &["verify", "t.wrr"], 0);
-    assert_eq!(TraceReader::open(&frozen).unwrap().version(), 1);
-    let states = std::fs::read_to_string(root().join("tests/traces/format-1.states")).unwrap();
+    assert_eq!(TraceReader::open(&frozen).unwrap().version(), format);
+    let states = std::fs::read_to_string(file("states")).unwrap();
     let mut near = 0;
     for line in states.lines() {
         let (moment, hash) = line.split_once(' ').unwrap();
@@ -332,5 +355,5 @@ fn the_frozen_trace_of_format_1_is_replayed_and_sought_in() {
             near += u32::from(state["seek"]["checkpoint_tick"].is_u64());
         }
     }
-    assert!(near > 2, "some of them are near checkpoints");
+    near
 }
