@@ -56,7 +56,7 @@ pub enum Error {
     /// The program writes to its directories, or is replayed.
     #[error("the program has no overlay: its files are those of its directories")]
     NoOverlay,
-    /// A file of the program's cannot be read or changed. The session is as it was.
+    /// A file of the program's cannot be read or changed.
     #[error("{path}: {fault}")]
     File {
         /// The file, as the program calls it.

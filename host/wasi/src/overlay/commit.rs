@@ -181,21 +181,20 @@ impl<'a> Plan<'a> {
         let mut next = 0;
         while let Some((number, place)) = plan.directories.get(next).cloned() {
             next += 1;
-            let Some(directory) = layer.node(number).and_then(Node::directory) else { continue };
+            let Some(dir) = layer.node(number) else { continue };
+            let Some(directory) = dir.directory() else { continue };
             for (name, entry) in &*directory.entries {
                 let Some(child) = entry.node else { continue };
+                let below = dir.place().map(|below| below.at(name));
+                let stays =
+                    below.is_some() && layer.node(child).and_then(Node::place) == below.as_ref();
                 let place = place.at(name);
                 if layer.node(child).is_some_and(|node| node.directory().is_some()) {
                     plan.directories.push((child, place.clone()));
                 }
-                plan.names.entry(child).or_default().push(place);
-            }
-        }
-        // Where it is below, a file has its first name.
-        for (number, names) in &mut plan.names {
-            let origin = layer.node(*number).and_then(Node::place);
-            if let Some(at) = names.iter().position(|name| Some(name) == origin) {
-                names.swap(0, at);
+                // Its first name is the one that it has below, also if the directory with it has another place now.
+                let names = plan.names.entry(child).or_default();
+                names.insert(if stays { 0 } else { names.len() }, place);
             }
         }
         for number in layer.numbers() {

@@ -557,3 +557,28 @@ fn a_file_that_is_mostly_a_hole_is_applied_as_one() {
         }
     }
 }
+
+/// The name that it has below goes along with its directory, so the other one is made from it.
+#[test]
+fn a_second_name_of_a_file_in_a_directory_that_was_moved_is_applied() {
+    for changed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        populate(folder.path());
+        let (overlay, dir) = layer(folder.path(), OverlayOptions::default());
+        let mut side = Side::new(dir);
+        let path = |path: &str| path.to_owned();
+        side.call(&Call::Link { dir: 0, path: path("a/f"), to: 0, to_path: path("b") }).unwrap();
+        side.call(&Call::Rename { dir: 0, path: path("a"), to: 0, to_path: path("z") }).unwrap();
+        if changed {
+            let (oflags, fdflags, read, write, follow) = (0, 0, true, true, true);
+            let open = Call::Open { dir: 0, path: path("b"), oflags, fdflags, read, write, follow };
+            side.call(&open).unwrap();
+            side.call(&Call::WriteAt { file: 0, data: vec![8; 10], at: 5 }).unwrap();
+        }
+        let expected = Kept::of(&overlay).lines;
+        overlay.commit().unwrap();
+        let mut found = Vec::new();
+        tree(&*host(folder.path()), "", &mut found);
+        assert_eq!(found, expected);
+    }
+}
