@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::images::Images;
 use crate::kept::Held;
 use crate::limiter::Limiter;
+use crate::look::{Looking, look_of};
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
@@ -81,11 +82,13 @@ pub(crate) struct State {
     /// Where the native stack was when the guest was entered.
     stack_base: usize,
     /// Set by a stop: what the guest was stopped in.
-    pause: Option<Pause>,
+    pub pause: Option<Pause>,
     /// It was stopped because the host cannot answer yet.
     waits: bool,
     /// The guest makes room for what the host gives, and can do nothing else.
     is_giving: bool,
+    /// Somebody looks at the guest.
+    pub looking: Option<Looking>,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -97,6 +100,7 @@ pub(crate) struct Parts {
     pub left: Global,
     pub sp: Global,
     pub room: Global,
+    pub looking: Global,
     pub stack: Memory,
     pub continuations: Table,
     /// Memory 0 as exported to the host.
@@ -137,6 +141,8 @@ pub struct Guest {
     pub(crate) has_ended: bool,
     /// See `function_indices`.
     pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
+    /// Where the looker is put, and the memory that lookers have; in the inspect variant.
+    pub(crate) lookers: Option<(Table, Memory)>,
 }
 
 impl Program {
@@ -230,6 +236,7 @@ impl Guest {
             pause: None,
             waits: false,
             is_giving: false,
+            looking: None,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -237,7 +244,8 @@ impl Guest {
         let mut linker = Linker::new(&program.engine);
         define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
         let poll = Func::wrap(&mut store, poll);
-        let host = [poll, Func::wrap(&mut store, trap)];
+        let (look, lookers) = look_of(&mut store, program, variant, poll)?;
+        let host = [poll, Func::wrap(&mut store, trap), look];
         let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
         let own = compiled.module.imports().len().saturating_sub(HOST_FUNCTIONS.len());
         let added = compiled.module.imports().skip(own);
@@ -270,6 +278,7 @@ impl Guest {
             results: Vec::new(),
             constant_tables: None,
             indices: None,
+            lookers,
         };
         guest.skip_absent_phases();
         Ok(guest)
@@ -298,6 +307,12 @@ impl Guest {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.store.data().waits
+    }
+
+    /// Whether the guest has come to its end, and has no state to go on from.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// The tick of a stopped guest.
@@ -329,13 +344,6 @@ impl Guest {
     /// # Errors
     /// The guest cannot go on for a reason that is not its own: a continuation that does not compile.
     pub fn go(&mut self, until: Until) -> Result<Reached, Refusal> {
-        let state = self.store.data_mut();
-        state.waits = false;
-        (state.stop_tick, state.stop_event) = match until {
-            Until::End | Until::Entry => (NEVER, None),
-            Until::Tick(tick) => (tick.0, None),
-            Until::Event(event) => (NEVER, Some(event.0)),
-        };
         let here = match until {
             Until::End => false,
             Until::Entry => self.phase == Phase::Main,
@@ -346,6 +354,7 @@ impl Guest {
                     && self.events() == event
             }
         };
+        self.set_stop(until);
         if here {
             return Ok(Reached::Stopped);
         }
@@ -397,6 +406,18 @@ impl Guest {
                 return Ok(Reached::Stopped);
             }
         }
+    }
+
+    /// Where to stop next.
+    pub(crate) fn set_stop(&mut self, until: Until) {
+        let state = self.store.data_mut();
+        state.waits = false;
+        (state.stop_tick, state.stop_event) = match until {
+            Until::End | Until::Entry => (NEVER, None),
+            Until::Tick(tick) => (tick.0, None),
+            Until::Event(event) => (NEVER, Some(event.0)),
+        };
+        self.arm();
     }
 
     /// The name of the export that a phase calls, if there is something to call.
@@ -521,6 +542,7 @@ impl Parts {
             left: export("left")?.into_global().ok_or_else(missing)?,
             sp: export("sp")?.into_global().ok_or_else(missing)?,
             room: export("room")?.into_global().ok_or_else(missing)?,
+            looking: export("looking")?.into_global().ok_or_else(missing)?,
             stack: export("stack")?.into_memory().ok_or_else(missing)?,
             continuations: export("continuations")?.into_table().ok_or_else(missing)?,
             memory: main.get_memory(&mut *store, "memory"),
@@ -537,7 +559,7 @@ fn here() -> usize {
 }
 
 /// Starts to unwind the guest's stack: every frame saves itself and returns.
-fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
+pub(crate) fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
     let parts = caller.data().parts.expect("a guest runs");
     // An interpreted guest's stack is elsewhere, and can be as large as it may be.
     let native_bytes = match caller.engine().is_pulley() {
@@ -549,6 +571,13 @@ fn stop(caller: &mut Caller<'_, State>, pause: Pause) -> wasmtime::Result<()> {
     parts.state.set(&mut *caller, Val::I32(1))?;
     caller.data_mut().pause = Some(pause);
     Ok(())
+}
+
+/// The tick that the running guest has come to.
+pub(crate) fn tick_of(caller: &mut Caller<'_, State>) -> Tick {
+    let left = caller.data().parts.expect("a guest runs").left;
+    let left = left.get(&mut *caller).unwrap_i64();
+    Tick(caller.data().armed.wrapping_sub(left as u64))
 }
 
 /// The guest's counter has run out.

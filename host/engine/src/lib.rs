@@ -7,6 +7,7 @@
 //! Invariant: two runs of one [`Program`] with equal outcomes of all host calls do the same.
 
 mod admit;
+mod aside;
 mod cache;
 mod ending;
 mod entry;
@@ -15,6 +16,7 @@ mod guest;
 mod images;
 mod kept;
 mod limiter;
+mod look;
 mod pieces;
 mod preview1;
 mod program;
@@ -23,12 +25,14 @@ mod snapshot;
 mod tests;
 
 pub use admit::{Refusal, module_bytes};
+pub use aside::Aside;
 pub use cache::CodeCache;
 pub use ending::{BACKTRACE_FRAMES_MAX, Backtrace, Ended, Frame, How};
 pub use entry::Entry;
 pub use guest::{Beat, Guest, Heart, Reached, Until};
 pub use images::{Images, holes};
 pub use kept::Kept;
+pub use look::{LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};

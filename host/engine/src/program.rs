@@ -72,6 +72,7 @@ struct Shared {
     pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
     names: OnceLock<HashMap<u32, String>>,
+    trampoline: OnceLock<wasmtime::Module>,
 }
 
 impl Program {
@@ -106,6 +107,7 @@ impl Program {
             pieces: Mutex::new(HashMap::new()),
             layouts: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
+            trampoline: OnceLock::new(),
         };
         let limits = *limits;
         let program = Program { engine, limits, stack_bytes, purpose, shared: Arc::new(shared) };
@@ -242,6 +244,16 @@ impl Program {
         };
         pieces().insert((variant, piece), module.clone());
         Ok(module)
+    }
+
+    /// What `wrr.look` calls.
+    pub(crate) fn trampoline(&self) -> Result<wasmtime::Module, Refusal> {
+        if let Some(module) = self.shared.trampoline.get() {
+            return Ok(module.clone());
+        }
+        let wasm = crate::look::trampoline();
+        let module = wasmtime::Module::from_binary(&self.engine, &wasm).map_err(refused)?;
+        Ok(self.shared.trampoline.get_or_init(|| module).clone())
     }
 
     /// The layouts of a function's frames.

@@ -36,6 +36,7 @@ mod playback;
 mod resume;
 mod session;
 mod trace;
+mod walker;
 
 pub use branch::{Branch, Branching, CAPTURED_BYTES_MAX, Captured, DataTo, branch};
 pub use compare::{Difference, diff};
@@ -49,10 +50,11 @@ pub use playback::{Playback, Played, Seek, SeekOptions};
 pub use resume::{OnLine, ResumeOptions, ResumeTo};
 pub use session::{CheckpointId, ForkOptions, Reached, Session};
 pub use trace::{Replayed, Trace};
+pub use walker::{Diversion, Diverted, Quest, Searched, Walked, Walker, WalkerStats};
 
 pub use wrr_engine::{
-    Backtrace, CodeCache, Entry, Frame, Observer, Place, Refusal, StackFrame, TrackerError,
-    TrackerKind, Until, Variant,
+    Backtrace, CodeCache, Entry, Frame, LookAt, Looked, Looker, Observer, Place, Refusal,
+    StackFrame, Test, TrackerError, TrackerKind, Until, Variant, View,
 };
 pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;

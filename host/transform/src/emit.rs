@@ -53,6 +53,8 @@ pub(crate) trait Links {
     fn poll(&mut self) -> u32;
     /// The host function that traps.
     fn trap(&mut self) -> u32;
+    /// The function that looks at a site.
+    fn look(&mut self) -> u32;
     /// The loop entry of this block of the function.
     fn loop_entry(&mut self, block: u32) -> u32;
     /// A block type that takes nothing and gives these.
@@ -70,6 +72,7 @@ pub(crate) struct Added {
     pub left: u32,
     pub sp: u32,
     pub room: u32,
+    pub looking: u32,
     pub stack: u32,
     pub continuations: u32,
 }
@@ -82,6 +85,7 @@ impl Added {
             left: globals + 1,
             sp: globals + 2,
             room: globals + 3,
+            looking: globals + 4,
             stack: module.memory_is_64.len() as u32,
             continuations: module.tables.len() as u32,
         }
@@ -96,6 +100,8 @@ pub(crate) trait Checks: Sync {
     fn site(&self, kind: SiteKind) -> bool;
     /// Whether frames count what they take of the stack.
     fn stack(&self) -> bool;
+    /// Whether the run can be looked at at every tick.
+    fn looks(&self) -> bool;
 }
 
 /// Written code, without the declarations of its locals.
@@ -640,7 +646,11 @@ impl<'a, L: Links> Emitter<'a, L> {
         let plan = self.plan;
         let site = &plan.sites[header as usize];
         let wrapped = match (hot, &self.block(index).signature) {
-            (Some(_), signature) if self.is_checked(site) && self.can_be_put_away(site) => {
+            (Some(_), signature)
+                if self.is_checked(site)
+                    && !self.checks.looks()
+                    && self.can_be_put_away(site) =>
+            {
                 signature.params.is_empty() && signature.results.len() <= 1
             }
             _ => false,

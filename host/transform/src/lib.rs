@@ -21,10 +21,11 @@ pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use whole::{HOST_FUNCTIONS, POLL, TRAP};
+pub use module::PASSAGES;
+pub use whole::{HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

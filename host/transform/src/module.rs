@@ -3,8 +3,8 @@
 //! Owns the module's bytes. Bodies are not decoded here; see `plan`.
 //! Invariant: the module was valid when it was parsed; its sections were read by the validator in order.
 
-use crate::TransformError;
-use std::collections::{BTreeSet, HashMap};
+use crate::{OrigPc, TransformError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use wasm_encoder::reencode::{Reencode as _, RoundtripReencoder};
@@ -36,6 +36,18 @@ pub(crate) struct Sections {
     pub exports: Option<Range<usize>>,
     pub elements: Option<Range<usize>>,
     pub data: Option<Range<usize>>,
+}
+
+/// The custom section in which an interpreter names its *passages*: the headers of loops that it passes once for each instruction of the
+/// program that it runs. A vector of triples, all unsigned LEB128 numbers: a function's index, the offset of the `loop` instruction from the start of the function's
+/// body, and a local of type `i32` that is shown to who looks: the instruction's number, for example.
+pub const PASSAGES: &str = "wrr.passages";
+
+fn passages(data: &[u8]) -> wasmparser::Result<BTreeMap<(u32, u32), u32>> {
+    let mut reader = BinaryReader::new(data, 0);
+    let count = reader.read_var_u32()?;
+    let mut next = || reader.read_var_u32();
+    (0..count).map(|_| Ok(((next()?, next()?), next()?))).collect()
 }
 
 /// An imported or defined global.
@@ -70,6 +82,8 @@ pub struct Module {
     /// What the names of everything added start with.
     pub(crate) prefix: String,
     pub(crate) exports: Vec<(String, ExternalKind, u32)>,
+    /// By function and offset in its body, the local: see [`PASSAGES`].
+    pub(crate) passages: BTreeMap<(u32, u32), u32>,
 }
 
 impl std::fmt::Debug for Module {
@@ -104,6 +118,7 @@ impl Module {
             referenceable: Vec::new(),
             prefix: "wrr.".to_owned(),
             exports: Vec::new(),
+            passages: BTreeMap::new(),
         };
         let mut names = Vec::new();
         let mut referenceable = BTreeSet::new();
@@ -219,6 +234,10 @@ impl Module {
                 }
             }
             Payload::DataSection(reader) => self.sections.data = Some(reader.range()),
+            Payload::CustomSection(section) if section.name() == PASSAGES => {
+                // Whoever made it wrong has none: it changes nothing of what the module does.
+                self.passages = passages(section.data()).unwrap_or_default();
+            }
             _ => {}
         }
         Ok(())
@@ -341,6 +360,18 @@ impl Module {
             .and_then(|defined| self.bodies.get(defined as usize))
             .ok_or(TransformError::NoSuchFunction { function })?;
         Ok(FunctionBody::new(BinaryReader::new(&self.bytes[range.clone()], range.start)))
+    }
+
+    /// Whether it names passages: see [`PASSAGES`].
+    #[must_use]
+    pub fn has_passages(&self) -> bool {
+        !self.passages.is_empty()
+    }
+
+    /// The local that the loop at an offset in a function's body shows, if it is a passage.
+    #[must_use]
+    pub fn passage(&self, function: u32, at: OrigPc) -> Option<u32> {
+        self.passages.get(&(function, at.0)).copied()
     }
 
     /// Offset of a defined function's body in the original module.

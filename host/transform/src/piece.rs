@@ -11,8 +11,8 @@ use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
 use crate::whole::{
-    POLL, TRAP, helper_name, helper_signature, hints_section, joined, locals_declaration,
-    trap_signature,
+    LOOK, POLL, TRAP, helper_name, helper_signature, hints_section, joined, locals_declaration,
+    look_signature, trap_signature,
 };
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
@@ -71,6 +71,7 @@ enum Import {
     Helper(Helper),
     Poll,
     Trap,
+    Look,
     Loop(u32),
 }
 
@@ -93,6 +94,7 @@ impl PieceLinks<'_> {
             Import::Helper(helper) => self.add_type(helper_signature(self.module, helper)),
             Import::Poll => self.add_type(Signature::default()),
             Import::Trap => self.add_type(trap_signature()),
+            Import::Look => self.add_type(look_signature()),
             Import::Loop(block) => {
                 let signature = loop_signature(self.plan, block);
                 self.add_type(signature)
@@ -127,6 +129,9 @@ impl Links for PieceLinks<'_> {
     }
     fn trap(&mut self) -> u32 {
         self.import(Import::Trap)
+    }
+    fn look(&mut self) -> u32 {
+        self.import(Import::Look)
     }
     fn loop_entry(&mut self, block: u32) -> u32 {
         self.import(Import::Loop(block))
@@ -185,6 +190,7 @@ impl Module {
                 Import::Helper(helper) => (MAIN, format!("{}{}", self.prefix, helper_name(helper))),
                 Import::Poll => (POLL.0, self.host_function(POLL)),
                 Import::Trap => (TRAP.0, self.host_function(TRAP)),
+                Import::Look => (LOOK.0, self.host_function(LOOK)),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;
                     (LOOP, format!("{}.{header}", plan.function))
@@ -284,7 +290,8 @@ impl Module {
         add("left".to_owned(), global(ValType::I64, true));
         add("sp".to_owned(), global(ValType::I32, true));
         add("room".to_owned(), global(ValType::I32, true));
-        debug_assert_eq!(Added::to(self).room as usize, self.globals.len() + 3);
+        add("looking".to_owned(), global(ValType::I32, true));
+        debug_assert_eq!(Added::to(self).looking as usize, self.globals.len() + 4);
     }
 }
 

@@ -24,13 +24,14 @@ pub(crate) struct Scan {
     pub tables_change: bool,
 }
 
-/// The functions of which frames can be captured, and whether frames count what they take of the stack.
+/// The functions of which frames can be captured, whether frames count what they take of the stack, and whether a run can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capturable {
     functions: Vec<bool>,
     /// By canonical type: whether a function that can be captured may be called with it.
     types: Vec<bool>,
     counts_stack: bool,
+    is_looked_at: bool,
     canonical_types: Vec<u32>,
 }
 
@@ -42,8 +43,14 @@ impl Capturable {
             functions: vec![true; module.functions.len()],
             types: vec![true; module.types.len()],
             counts_stack: false,
+            is_looked_at: false,
             canonical_types: module.canonical_types.clone(),
         }
+    }
+
+    /// The same functions, where a run can be looked at at every tick.
+    pub(crate) fn looked_at(self) -> Capturable {
+        Capturable { is_looked_at: true, ..self }
     }
 
     /// The same functions, where frames count what they take of the stack.
@@ -71,6 +78,10 @@ impl Checks for Capturable {
 
     fn stack(&self) -> bool {
         self.counts_stack
+    }
+
+    fn looks(&self) -> bool {
+        self.is_looked_at
     }
 
     fn site(&self, kind: SiteKind) -> bool {
@@ -172,6 +183,7 @@ impl Module {
             functions: vec![false; self.functions.len()],
             types: vec![false; self.types.len()],
             counts_stack: false,
+            is_looked_at: false,
             canonical_types: self.canonical_types.clone(),
         };
         let mut work: Vec<u32> = (0..self.imported_functions).collect();
@@ -216,14 +228,15 @@ impl Capturable {
                 })
                 .collect::<Vec<u8>>()
         };
-        [vec![u8::from(self.counts_stack)], bits(&self.functions), bits(&self.types)].concat()
+        let settings = u8::from(self.counts_stack) | u8::from(self.is_looked_at) << 1;
+        [vec![settings], bits(&self.functions), bits(&self.types)].concat()
     }
 
     /// Reads [`Capturable::to_bytes`] of the same module; `None` if it cannot be.
     #[must_use]
     pub fn from_bytes(module: &Module, bytes: &[u8]) -> Option<Capturable> {
         let (functions, types) = (module.functions.len(), module.types.len());
-        let (counts_stack, bytes) = bytes.split_first()?;
+        let (settings, bytes) = bytes.split_first()?;
         let (first, second) = bytes.split_at_checked(functions.div_ceil(8))?;
         let flags = |bytes: &[u8], count: usize| {
             (0..count).map(|index| bytes[index / 8] >> (index % 8) & 1 == 1).collect::<Vec<bool>>()
@@ -231,7 +244,8 @@ impl Capturable {
         (second.len() == types.div_ceil(8)).then(|| Capturable {
             functions: flags(first, functions),
             types: flags(second, types),
-            counts_stack: *counts_stack != 0,
+            counts_stack: settings & 1 != 0,
+            is_looked_at: settings & 2 != 0,
             canonical_types: module.canonical_types.clone(),
         })
     }

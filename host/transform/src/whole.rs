@@ -1,16 +1,16 @@
 //! Puts the transformed module together.
 //!
 //! ```text
-//! types, imports       the original's, and the host's two functions behind the other imports
+//! types, imports       the original's, and the host's three functions behind the other imports
 //! functions            the original's, then the helpers
 //! tables               the original's, the continuations' slots, saved references by type
 //! memories             the original's, the stack of saved frames
-//! globals              the original's, state, left, sp, room, which segments were dropped, counts of saved references
+//! globals              the original's, state, left, sp, room, looking, which segments were dropped, counts of saved references
 //! exports              the original's, and everything that continuations and the host need
 //! ```
 //!
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
-//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by two.
+//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by three.
 
 use crate::emit::{Added, Code, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable};
 use crate::module::{Module, Signature};
@@ -36,8 +36,18 @@ pub const POLL: (&str, &str) = ("wrr", "poll");
 /// The import module and name of the host function that traps, for a reason that it is given: see [`HostTrap`].
 pub const TRAP: (&str, &str) = ("wrr", "trap");
 
+/// The import module and name of the function that is called instead of [`POLL`] where a run can be looked at. It takes which site it is (the
+/// function below, the site above 32 bits), the counter, which of [`LOOK_PASSAGES`] and [`LOOK_TICKS`] ask for this site, and the passage's local; if the counter is not above zero, it
+/// polls.
+pub const LOOK: (&str, &str) = ("wrr", "look");
+
+/// A value of the global `looking`: the sites that the module calls passages are looked at.
+pub const LOOK_PASSAGES: i32 = 1;
+/// A value of the global `looking`: every tick is looked at.
+pub const LOOK_TICKS: i32 = 2;
+
 /// The imports that are added behind the original's, in their order.
-pub const HOST_FUNCTIONS: [(&str, &str); 2] = [POLL, TRAP];
+pub const HOST_FUNCTIONS: [(&str, &str); 3] = [POLL, TRAP, LOOK];
 
 const ADDED_IMPORTS: u32 = HOST_FUNCTIONS.len() as u32;
 
@@ -92,6 +102,9 @@ impl Links for MainLinks<'_> {
     fn trap(&mut self) -> u32 {
         self.poll + 1
     }
+    fn look(&mut self) -> u32 {
+        self.poll + 2
+    }
     fn loop_entry(&mut self, _block: u32) -> u32 {
         unreachable!("a whole function hands nothing over")
     }
@@ -113,6 +126,11 @@ impl Links for MainLinks<'_> {
 /// The signature of [`TRAP`].
 pub(crate) fn trap_signature() -> Signature {
     Signature { params: vec![ValType::I32], results: Vec::new() }
+}
+
+/// The signature of [`LOOK`].
+pub(crate) fn look_signature() -> Signature {
+    Signature { params: vec![ValType::I64, ValType::I64, ValType::I32, ValType::I32], results: Vec::new() }
 }
 
 /// The name of a helper, behind the module's prefix.
@@ -184,7 +202,7 @@ impl Module {
         let capturable = match variant {
             Variant::Run => self.reaching(&scan),
             Variant::Counted => self.reaching(&scan).counting_stack(),
-            Variant::Inspect => Capturable::all(self),
+            Variant::Inspect => Capturable::all(self).looked_at(),
         };
         let plans: Vec<Plan> = (0..self.bodies.len() as u32)
             .into_par_iter()
@@ -226,6 +244,7 @@ impl Module {
         };
         let poll_type = add_type(&Signature::default());
         let trap_type = add_type(&trap_signature());
+        let look_type = add_type(&look_signature());
         let helper_types: Vec<u32> =
             helpers.keys().map(|&h| add_type(&helper_signature(self, h))).collect();
         let mut helper_bodies = Vec::new();
@@ -242,7 +261,7 @@ impl Module {
             data: &joined(self.section(&self.sections.types), types.len(), &types, 1),
         });
         let mut imports = ImportSection::new();
-        for (host, ty) in HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type]) {
+        for (host, ty) in HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type, look_type]) {
             let ty = wasm_encoder::EntityType::Function(ty);
             imports.import(host.0, &self.host_function(host), ty);
         }
@@ -403,7 +422,7 @@ impl Module {
             references: BTreeMap::new(),
             globals: Vec::new(),
         };
-        let first = Added::to(self).room + 1;
+        let first = Added::to(self).looking + 1;
         let mut tables = Added::to(self).continuations + 1;
         for &helper in helpers.keys() {
             let next = first + kept.globals.len() as u32;
@@ -476,6 +495,7 @@ impl Module {
         add(ValType::I64, &ConstExpr::i64_const(i64::MAX));
         add(ValType::I32, &ConstExpr::i32_const(0));
         add(ValType::I32, &ConstExpr::i32_const(i32::MAX));
+        add(ValType::I32, &ConstExpr::i32_const(0));
         for (_, ty) in &kept.globals {
             add(*ty, &ConstExpr::i32_const(0));
         }
@@ -519,11 +539,12 @@ impl Module {
         add("left".to_owned(), ExportKind::Global, added.left);
         add("sp".to_owned(), ExportKind::Global, added.sp);
         add("room".to_owned(), ExportKind::Global, added.room);
+        add("looking".to_owned(), ExportKind::Global, added.looking);
         add("stack".to_owned(), ExportKind::Memory, added.stack);
         add("continuations".to_owned(), ExportKind::Table, added.continuations);
         add("functions".to_owned(), ExportKind::Table, self.functions_table(kept));
         for (index, (name, _)) in kept.globals.iter().enumerate() {
-            add(name.clone(), ExportKind::Global, added.room + 1 + index as u32);
+            add(name.clone(), ExportKind::Global, added.looking + 1 + index as u32);
         }
         for (ty, (table, ..)) in &kept.references {
             add(format!("saved.{}", type_name(*ty)), ExportKind::Table, *table);

@@ -11,6 +11,7 @@ use super::{
 use crate::HostTrap;
 use crate::nan::Shape;
 use crate::plan::{Site, Spill};
+use crate::whole::{LOOK_PASSAGES, LOOK_TICKS};
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
 
 impl<L: Links> Emitter<'_, L> {
@@ -159,15 +160,45 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::I64Const(0));
         self.put(&Instruction::I64LeS);
-        self.unlikely_if();
-        let poll = self.links.poll();
-        self.put(&Instruction::Call(poll));
+        if self.checks.looks() {
+            self.look_or_poll(site, local);
+        } else {
+            self.unlikely_if();
+            let poll = self.links.poll();
+            self.put(&Instruction::Call(poll));
+        }
         self.capture_if_stopped(site);
         if hot.is_some() {
             self.put(&Instruction::GlobalGet(self.added.left));
             self.put(&Instruction::LocalSet(local));
         }
         self.put(&Instruction::End);
+    }
+
+    /// Behind the comparison of the counter: opens an `if` in which the site is looked at.
+    fn look_or_poll(&mut self, site: &Site, left: u32) {
+        let function = self.plan.function;
+        let passage = self.module.passages.get(&(function, site.at)).copied();
+        let kinds = if passage.is_some() { LOOK_PASSAGES | LOOK_TICKS } else { LOOK_TICKS };
+        let wanted = [
+            Instruction::GlobalGet(self.added.looking),
+            Instruction::I32Const(kinds),
+            Instruction::I32And,
+        ];
+        wanted.iter().for_each(|instruction| self.put(instruction));
+        self.put(&Instruction::I32Or);
+        self.unlikely_if();
+        let key = i64::from(function) | i64::from(site.number) << 32;
+        self.put(&Instruction::I64Const(key));
+        self.put(&Instruction::LocalGet(left));
+        wanted.iter().for_each(|instruction| self.put(instruction));
+        let is_number = |local: &u32| self.plan.locals.get(*local as usize) == Some(&ValType::I32);
+        match passage.filter(is_number) {
+            Some(local) => self.get(local),
+            None => self.put(&Instruction::I32Const(0)),
+        }
+        let look = self.links.look();
+        self.put(&Instruction::Call(look));
     }
 
     /// Whether a capture can happen at a site.
