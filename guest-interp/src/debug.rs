@@ -70,10 +70,24 @@ unsafe extern "C" {
     static __heap_base: u8;
 }
 
-/// What was seen from inside a Python function.
+/// What was seen from inside a Python function. Its frame is gone afterwards.
 struct Probe {
     frame: usize,
+    /// The words of the frame, each with the first ones of what it points to.
+    words: Vec<(usize, [usize; SEEN])>,
     args: Vec<usize>,
+}
+
+/// How many words are looked at behind a pointer.
+const SEEN: usize = 3;
+
+impl Probe {
+    /// The offset of a word of the frame, from an offset on.
+    fn find(&self, from: usize, holds: impl Fn(usize, &[usize; SEEN]) -> bool) -> Option<usize> {
+        let words = self.words.iter().enumerate().skip(from / WORD);
+        let mut found = words.filter(|(_, (word, behind))| holds(*word, behind));
+        found.next().map(|(number, _)| number * WORD)
+    }
 }
 
 /// A word of memory.
@@ -104,7 +118,15 @@ def outer(probe, first, second):
 fn probe(args: FuncArgs, _vm: &VirtualMachine) -> PyResult<()> {
     let args = args.args.iter().map(|arg| address::<PyObject>(arg.as_object())).collect();
     let frame = get_current_frame() as usize;
-    PROBES.with_borrow_mut(|probes| probes.push(Probe { frame, args }));
+    let end = core::arch::wasm32::memory_size(0) << 16;
+    let words = (0..size_of::<InterpreterFrame>()).step_by(WORD).map(|offset| {
+        let found = word(frame + offset);
+        let is_pointer = found % WORD == 0 && found != 0 && found + SEEN * WORD <= end;
+        let behind = std::array::from_fn(|i| if is_pointer { word(found + i * WORD) } else { 0 });
+        (found, behind)
+    });
+    let words = words.collect();
+    PROBES.with_borrow_mut(|probes| probes.push(Probe { frame, words, args }));
     Ok(())
 }
 
@@ -140,39 +162,26 @@ fn find_layout(vm: &VirtualMachine) -> Result<Layout, &'static str> {
             (data..heap).step_by(WORD).filter(|&at| word(at) == now).collect();
         layout.current_frame = put(watched(vm, &holds_now), "no word points to the frame")?;
 
-        let frame_bytes = size_of::<InterpreterFrame>();
         layout.frame_code = 0;
-        layout.frame_globals = put(
-            find(one.frame, 4 * WORD, |found| found == one.args[4]),
-            "no globals in the frame",
-        )?;
         for probe in [one, two] {
-            if word(probe.frame + layout.frame_code as usize) != probe.args[3] {
+            if probe.words[0].0 != probe.args[3] {
                 return Err("no code in the frame");
             }
         }
+        let globals = one.find(WORD, |word, _| word == one.args[4]);
+        layout.frame_globals = put(globals, "no globals in the frame")?;
         // In the frame of a call its arguments are the first slots.
-        let slots = |frame: usize, args: &[usize]| {
-            find(frame, offset_of!(InterpreterFrame, locals), |slots| {
-                slots % WORD == 0
-                    && slots != 0
-                    && slots < heap.max(frame) + (64 << 20)
-                    && args.iter().enumerate().all(|(i, arg)| word(slots + i * WORD) & !1 == *arg)
-            })
-        };
-        layout.frame_slots = put(slots(two.frame, &two.args[..3]), "no slots in the frame")?;
-        layout.frame_locals = put(
-            find(three.frame + offset_of!(InterpreterFrame, locals), 4 * WORD, |found| {
-                found == address::<PyObject>(names.as_object())
-            }),
-            "no names in the frame",
-        )? + offset_of!(InterpreterFrame, locals) as u32;
+        let slots = two.find(layout.frame_globals as usize, |_, behind| {
+            (0..SEEN).all(|i| behind[i] & !1 == two.args[i])
+        });
+        layout.frame_slots = put(slots, "no slots in the frame")?;
+        let names = address::<PyObject>(names.as_object());
+        let locals = three.find(offset_of!(InterpreterFrame, locals), |word, _| word == names);
+        layout.frame_locals = put(locals, "no names in the frame")?;
         layout.frame_lasti = offset_of!(InterpreterFrame, lasti) as u32;
         let behind = offset_of!(InterpreterFrame, generator);
-        layout.frame_previous = put(
-            find(two.frame + behind, frame_bytes - behind, |found| found == one.frame),
-            "no caller in the frame",
-        )? + behind as u32;
+        let previous = two.find(behind, |word, _| word == one.frame);
+        layout.frame_previous = put(previous, "no caller in the frame")?;
 
         layout.object_type = put(
             find(address::<PyObject>(&first), 16 * WORD, |found| {

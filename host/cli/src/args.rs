@@ -32,8 +32,13 @@ pub enum Command {
     Run(ProgramArgs),
     /// Run a program and write a trace of it
     Record(RecordArgs),
+    /// Run a Python script and write a trace of it; the Python is inside of wrr
+    #[cfg(feature = "python")]
+    Py(PyArgs),
     /// Run a recorded program again: same output, same exit code, nothing of this machine is used
     Replay(ReplayArgs),
+    /// Walk through a recorded program, forwards and backwards
+    Debug(DebugArgs),
     /// Add checkpoints to a trace, so that every moment of it is near one
     Index {
         /// The trace
@@ -298,7 +303,46 @@ pub enum DataTo {
 }
 
 #[derive(Args)]
+pub struct DebugArgs {
+    /// The trace
+    pub file: PathBuf,
+    /// Where to begin, as for `wrr replay --goto` [default: start]
+    #[arg(long, value_name = "T")]
+    pub goto: Option<String>,
+    /// Carry out the commands of a file first (repeatable); - is standard input
+    #[arg(short = 'x', value_name = "SCRIPT")]
+    pub scripts: Vec<PathBuf>,
+}
+
+#[cfg(feature = "python")]
+#[derive(Args)]
+#[command(override_usage = "wrr py [OPTIONS] SCRIPT [ARGS]...\n       wrr py [OPTIONS] -c CODE [ARGS]...\n       wrr py [OPTIONS] -m MODULE [ARGS]...\n       wrr py [OPTIONS]")]
+pub struct PyArgs {
+    #[command(flatten)]
+    pub recording: RecordingArgs,
+    /// Run this text
+    #[arg(short = 'c', value_name = "CODE", conflicts_with = "module")]
+    pub code: Option<String>,
+    /// Run a module as a script
+    #[arg(short = 'm', value_name = "MODULE")]
+    pub module: Option<String>,
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// The script and its arguments; its folder can be read by it. Without one Python asks for statements
+    #[arg(trailing_var_arg = true, value_names = ["SCRIPT", "ARGS"])]
+    pub command: Vec<String>,
+}
+
+#[derive(Args)]
 pub struct RecordArgs {
+    #[command(flatten)]
+    pub recording: RecordingArgs,
+    #[command(flatten)]
+    pub program: ProgramArgs,
+}
+
+#[derive(Args)]
+pub struct RecordingArgs {
     /// The trace to write [default: PROGRAM with the extension .wrr, in this folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -308,10 +352,11 @@ pub struct RecordArgs {
     /// When the trace cannot be written any further (a full disk), stop the program or let it go on
     #[arg(long, value_enum, default_value_t = OnTraceError::Stop)]
     pub on_trace_error: OnTraceError,
+    /// Run the program again and again, N times at most, until its exit code is not 0; the trace is that of the last run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub until_failure: Option<u32>,
     #[command(flatten)]
     pub checkpoints: CheckpointArgs,
-    #[command(flatten)]
-    pub program: ProgramArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -324,6 +369,20 @@ pub enum OnTraceError {
 
 #[derive(Args)]
 pub struct ProgramArgs {
+    #[command(flatten)]
+    pub world: WorldArgs,
+    /// Call this export instead of _start, with ARGS as its numbers
+    #[arg(long, value_name = "EXPORT")]
+    pub invoke: Option<String>,
+    /// The program (a .wasm module, or .wat text) and its arguments
+    // One list, so that everything behind the program is the program's, options too.
+    #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["PROGRAM", "ARGS"])]
+    pub command: Vec<String>,
+}
+
+/// What a program may see of the world.
+#[derive(Args)]
+pub struct WorldArgs {
     /// Let the program use a folder, under its own name or as GUEST (repeatable)
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     pub dirs: Vec<String>,
@@ -338,11 +397,4 @@ pub struct ProgramArgs {
     /// Listen on an address and pass the socket, from descriptor 3 on (repeatable)
     #[arg(long = "tcplisten", value_name = "ADDR")]
     pub tcplisten: Vec<SocketAddr>,
-    /// Call this export instead of _start, with ARGS as its numbers
-    #[arg(long, value_name = "EXPORT")]
-    pub invoke: Option<String>,
-    /// The program (a .wasm module, or .wat text) and its arguments
-    // One list, so that everything behind the program is the program's, options too.
-    #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_names = ["PROGRAM", "ARGS"])]
-    pub command: Vec<String>,
 }

@@ -1,7 +1,8 @@
 //! What each command does.
 
-use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs};
+use crate::args::{Command, OnTraceError, ProgramArgs, RecordArgs, RecordingArgs, WorldArgs};
 use crate::branch;
+use crate::debug;
 use crate::files;
 use crate::json;
 use crate::moments;
@@ -23,6 +24,9 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Run(program) => run(program),
         Command::Record(arguments) => record(arguments),
+        #[cfg(feature = "python")]
+        Command::Py(arguments) => crate::py::py(arguments),
+        Command::Debug(arguments) => debug::debug(&arguments),
         Command::Replay(arguments) => moments::replay(&arguments),
         Command::Index { file, max_seek, tracker } => moments::index(&file, max_seek, tracker),
         Command::Resume(arguments) => moments::resume(arguments),
@@ -47,35 +51,72 @@ pub fn cache() -> Option<CodeCache> {
 
 fn run(program: ProgramArgs) -> anyhow::Result<i32> {
     let progress = Progress::default();
-    let wrr::Recorded { end, files, .. } = wrr::run(job(program, false, &progress)?)?;
+    let wrr::Recorded { end, files, .. } = wrr::run(job(&program, false, &progress)?)?;
     print_results(&end.ending)?;
     Ok(files::tell(&files, None, report::ended(&end)))
 }
 
 fn record(arguments: RecordArgs) -> anyhow::Result<i32> {
-    let RecordArgs { output, deterministic, on_trace_error, checkpoints, program } = arguments;
-    let path = match output {
-        Some(path) => path,
-        None => {
-            let stem = Path::new(&program.command[0]).file_stem();
-            let stem = stem.with_context(|| format!("{} has no name", program.command[0]))?;
-            // Not `with_extension`: `tool-1.2.wasm` becomes `tool-1.2.wrr`.
-            let mut name = stem.to_owned();
-            name.push(".wrr");
-            PathBuf::from(name)
-        }
+    let RecordArgs { recording, program } = arguments;
+    let path = match &recording.output {
+        Some(path) => path.clone(),
+        None => trace_of(&program.command[0])?,
     };
     let progress = Progress::default();
-    let ProgramArgs { dirs, files, stdin, tcplisten, .. } = &program;
-    let saved = Saved::new(&path, dirs, stdin.as_deref(), tcplisten, files.commit_fs);
-    let mut on_start = |interrupt| signals::finish_on_signals(interrupt, saved.clone());
-    let options = RecordOptions {
-        on_trace_error: on_trace_error.into(),
-        checkpoints: moments::checkpoints(&checkpoints, deterministic)?,
-        on_start: Some(&mut on_start),
-    };
-    let recorded = wrr::record(job(program, deterministic, &progress)?, &path, options)?;
-    recorded_code(recorded, on_trace_error, Some(&saved))
+    record_job(&recording, &program.world, &path, || {
+        job(&program, recording.deterministic, &progress)
+    })
+}
+
+/// The trace that a program's recording is written to if nobody says: in this folder.
+pub fn trace_of(program: &str) -> anyhow::Result<PathBuf> {
+    let stem = Path::new(program).file_stem();
+    // Not `with_extension`: `tool-1.2.wasm` becomes `tool-1.2.wrr`.
+    let mut name = stem.with_context(|| format!("{program} has no name"))?.to_owned();
+    name.push(".wrr");
+    Ok(PathBuf::from(name))
+}
+
+/// Records a program, once or until it fails.
+pub fn record_job<'a>(
+    recording: &RecordingArgs,
+    world: &WorldArgs,
+    path: &Path,
+    mut job: impl FnMut() -> anyhow::Result<Job<'a>>,
+) -> anyhow::Result<i32> {
+    let RecordingArgs { deterministic, on_trace_error, checkpoints, until_failure, .. } = recording;
+    let WorldArgs { dirs, files, stdin, tcplisten, .. } = world;
+    let saved = Saved::new(path, dirs, stdin.as_deref(), tcplisten, files.commit_fs);
+    if *deterministic && until_failure.is_some() {
+        bail!("--until-failure cannot be used with --deterministic: every run would be the same");
+    }
+    let runs = until_failure.unwrap_or(1);
+    let mut run = 0;
+    let signals = signals::Signals::default();
+    loop {
+        run += 1;
+        let mut on_start = |interrupt| signals.finish(interrupt, saved.clone());
+        let options = RecordOptions {
+            on_trace_error: (*on_trace_error).into(),
+            checkpoints: moments::checkpoints(checkpoints, *deterministic)?,
+            on_start: Some(&mut on_start),
+        };
+        let recorded = wrr::record(job()?, path, options)?;
+        let code = recorded_code(recorded, *on_trace_error, Some(&saved))?;
+        match (until_failure, code) {
+            (None, _) => return Ok(code),
+            (Some(_), 0) if run < runs => {}
+            (Some(_), 0) => {
+                say(&format!("no run of {runs} failed; the last one is in {}", path.display()));
+                return Ok(0);
+            }
+            (Some(_), _) => {
+                let what = format!("run {run} of at most {runs} failed, with exit code {code}");
+                say(&format!("{what}; it is in {}", path.display()));
+                return Ok(code);
+            }
+        }
+    }
 }
 
 /// Tells how a recording ended, and gives its exit code.
@@ -338,18 +379,32 @@ fn diff(first: &Path, second: &Path) -> anyhow::Result<i32> {
 }
 
 /// From the command line to a job. Opens nothing but the program and the sockets.
-fn job(
-    arguments: ProgramArgs,
+fn job<'a>(
+    arguments: &ProgramArgs,
     deterministic: bool,
-    progress: &Progress,
-) -> anyhow::Result<Job<'_>> {
-    let ProgramArgs { dirs, files, env, stdin, tcplisten, invoke, command } = arguments;
-    let fs = files.file_system(false)?;
-    let mut args = command.into_iter();
-    let program = PathBuf::from(args.next().context("no program is given")?);
+    progress: &'a Progress,
+) -> anyhow::Result<Job<'a>> {
+    let (program, args) = arguments.command.split_first().context("no program is given")?;
+    let program = PathBuf::from(program);
     let module = read_module(&program)
         .with_context(|| format!("cannot read the program {}", program.display()))?;
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    let args = std::iter::once(name.clone()).chain(args.iter().cloned()).collect();
+    let mut job = job_of((name, module), args, &arguments.world, deterministic, progress)?;
+    job.invoke.clone_from(&arguments.invoke);
+    Ok(job)
+}
+
+/// A program with its arguments, its own name first.
+pub fn job_of<'a>(
+    (name, module): (String, Vec<u8>),
+    args: Vec<String>,
+    world: &WorldArgs,
+    deterministic: bool,
+    progress: &'a Progress,
+) -> anyhow::Result<Job<'a>> {
+    let WorldArgs { dirs, files, env, stdin, tcplisten } = world;
+    let fs = files.file_system(false)?;
     let mut sockets = Vec::new();
     for address in tcplisten {
         if deterministic {
@@ -362,14 +417,14 @@ fn job(
     }
     Ok(Job {
         module,
-        invoke,
+        invoke: None,
         live: LiveConfig {
-            args: std::iter::once(name.clone()).chain(args).collect(),
+            args,
             env: env.iter().map(|v| variable(v, deterministic)).collect::<Result<_, _>>()?,
             preopens: dirs.iter().map(|dir| preopen(dir)).collect(),
             fs,
             sockets,
-            stdin: stdin.map_or(Stdin::Inherit, Stdin::File),
+            stdin: stdin.clone().map_or(Stdin::Inherit, Stdin::File),
             deterministic,
             ..LiveConfig::default()
         },

@@ -6,10 +6,13 @@
 mod args;
 mod branch;
 mod commands;
+mod debug;
 mod files;
 mod json;
 mod moments;
 mod progress;
+#[cfg(feature = "python")]
+mod py;
 mod report;
 mod saved;
 mod signals;

@@ -321,7 +321,7 @@ pub fn resume(arguments: ResumeArgs) -> anyhow::Result<i32> {
     });
     let mut on_start = |interrupt| {
         if let Some(saved) = &saved {
-            signals::finish_on_signals(interrupt, saved.clone());
+            signals::Signals::default().finish(interrupt, saved.clone());
         }
     };
     let to = match &arguments.output {

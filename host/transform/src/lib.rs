@@ -25,7 +25,7 @@ pub use module::PASSAGES;
 pub use whole::{HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 17;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,7 +82,7 @@ pub struct Module {
     /// What the names of everything added start with.
     pub(crate) prefix: String,
     pub(crate) exports: Vec<(String, ExternalKind, u32)>,
-    /// By function and offset in its body, the local: see [`PASSAGES`].
+    /// By function and offset in the module, the local: see [`PASSAGES`].
     pub(crate) passages: BTreeMap<(u32, u32), u32>,
 }
 
@@ -134,6 +134,7 @@ impl Module {
             module.take(payload, &mut names, &mut referenceable)?;
         }
         module.read_types()?;
+        module.place_passages();
         module.referenceable = referenceable.into_iter().collect();
         let mut salt = 1;
         while names.iter().any(|name| name.starts_with(&module.prefix)) {
@@ -259,6 +260,17 @@ impl Module {
         Ok(())
     }
 
+    /// From offsets in bodies to offsets in the module.
+    fn place_passages(&mut self) {
+        let placed = std::mem::take(&mut self.passages).into_iter().filter_map(|(place, local)| {
+            let (function, offset) = place;
+            let defined = function.checked_sub(self.imported_functions)?;
+            let start = self.bodies.get(defined as usize)?.start as u32;
+            Some(((function, start.checked_add(offset)?), local))
+        });
+        self.passages = placed.collect();
+    }
+
     /// Types are read once the validator knows them all.
     fn read_types(&mut self) -> Result<(), TransformError> {
         let Some(range) = self.sections.types.clone() else { return Ok(()) };
@@ -368,7 +380,7 @@ impl Module {
         !self.passages.is_empty()
     }
 
-    /// The local that the loop at an offset in a function's body shows, if it is a passage.
+    /// The local that a loop of a function shows, if it is a passage.
     #[must_use]
     pub fn passage(&self, function: u32, at: OrigPc) -> Option<u32> {
         self.passages.get(&(function, at.0)).copied()

@@ -508,21 +508,12 @@ impl Module {
         kept: &Kept,
     ) -> Result<ExportSection, TransformError> {
         let mut exports = ExportSection::new();
-        if let Some(range) = self.sections.exports.clone() {
-            let reader = BinaryReader::new(&self.bytes[range.clone()], range.start);
-            let reader = wasmparser::ExportSectionReader::new(reader)?;
-            Shift { imported: self.imported_functions }
-                .parse_export_section(&mut exports, reader)
-                .map_err(reencoded)?;
-        }
         let shift = Shift { imported: self.imported_functions };
         let added = Added::to(self);
         let mut add = |name: String, kind, index| {
             exports.export(&format!("{}{name}", self.prefix), kind, index);
         };
-        for function in 0..self.functions.len() as u32 {
-            add(format!("f{function}"), ExportKind::Func, shift.function(function));
-        }
+        // What is no function comes first: whenever an instruction names a memory, a table or a global, the engine looks through the exports for it.
         for table in 0..self.tables.len() as u32 {
             add(format!("t{table}"), ExportKind::Table, table);
         }
@@ -549,8 +540,21 @@ impl Module {
         for (ty, (table, ..)) in &kept.references {
             add(format!("saved.{}", type_name(*ty)), ExportKind::Table, *table);
         }
+        if let Some(range) = self.sections.exports.clone() {
+            let reader = BinaryReader::new(&self.bytes[range.clone()], range.start);
+            let reader = wasmparser::ExportSectionReader::new(reader)?;
+            Shift { imported: self.imported_functions }
+                .parse_export_section(&mut exports, reader)
+                .map_err(reencoded)?;
+        }
+        let mut add = |name: String, index| {
+            exports.export(&format!("{}{name}", self.prefix), ExportKind::Func, index);
+        };
+        for function in 0..self.functions.len() as u32 {
+            add(format!("f{function}"), shift.function(function));
+        }
         for (helper, index) in helpers {
-            add(helper_name(*helper), ExportKind::Func, *index);
+            add(helper_name(*helper), *index);
         }
         Ok(exports)
     }
