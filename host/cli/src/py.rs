@@ -39,7 +39,15 @@ pub fn py(arguments: PyArgs) -> anyhow::Result<i32> {
         }
         (None, None, None) => {}
     }
-    args.extend(command);
+    match command.split_first() {
+        // The program's folders stand in its root, and its paths begin there.
+        Some((script, rest)) if args.len() == 1 => {
+            let script = script.trim_start_matches("./");
+            args.push(format!("/{}", script.trim_start_matches('/')));
+            args.extend_from_slice(rest);
+        }
+        _ => args.extend(command),
+    }
     let path = recording.output.clone().unwrap_or(path);
     let module = wrr_python::module().context("the Python inside of wrr cannot be unpacked")?;
     let progress = Progress::default();

@@ -73,7 +73,12 @@ impl Location {
     #[must_use]
     pub fn is_at(&self, code: &Code, index: u32, before: Option<u32>) -> bool {
         match self {
-            Location::Function(_) => before.is_none() && index == 0 && self.may_be_in(code),
+            Location::Function(_) => {
+                let body = code.body();
+                index == body
+                    && before.is_none_or(|before| before < body)
+                    && self.may_be_in(code)
+            }
             Location::Line { line, .. } => {
                 code.line(index) == *line
                     && begins_line(code, index, before)
@@ -88,6 +93,7 @@ impl Location {
 pub fn begins_line(code: &Code, index: u32, before: Option<u32>) -> bool {
     let line = code.line(index);
     line != 0
+        && index >= code.body()
         && match before {
             None => true,
             Some(before) => code.line(before) != line || before >= index,
@@ -131,6 +137,7 @@ mod tests {
             name: "pay".to_owned(),
             qualified_name: "Cart.pay".to_owned(),
             lines: vec![3, 4, 4, 5, 4],
+            is_of_the_program: true,
         }
     }
 
@@ -158,13 +165,13 @@ mod tests {
     #[test]
     fn a_line_begins_where_another_one_was_before_or_where_it_is_repeated() {
         let at = |index, before| begins_line(&code(), index, before);
-        assert!(at(0, None));
+        assert!(!at(0, None), "the call itself");
         assert!(at(1, Some(0)));
         assert!(!at(2, Some(1)));
         assert!(at(4, Some(3)));
         assert!(at(1, Some(4)), "back to the beginning of the same line");
         let entry = Location::Function("Cart.pay".to_owned());
-        assert!(entry.is_at(&code(), 0, None));
-        assert!(!entry.is_at(&code(), 0, Some(2)));
+        assert!(entry.is_at(&code(), 1, Some(0)));
+        assert!(!entry.is_at(&code(), 1, Some(4)), "a loop");
     }
 }

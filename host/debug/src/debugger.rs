@@ -96,7 +96,7 @@ impl<'a> Debugger<'a> {
             frames: Vec::new(),
             selected: 0,
         };
-        debugger.refresh();
+        debugger.go(&Moment::Start)?;
         Ok(debugger)
     }
 
@@ -149,13 +149,14 @@ impl<'a> Debugger<'a> {
         there
     }
 
-    /// Reads the frames where it stands.
+    /// Reads the frames where it stands. The one that is looked at is the innermost one of the program itself.
     fn refresh(&mut self) {
-        self.selected = 0;
         self.frames.clear();
         if let (Some(interpreter), Some(memory)) = (&self.interpreter, self.walker.memory(0)) {
             self.frames = interpreter.frames(Memory(memory), self.index);
         }
+        let own = self.frames.iter().position(|frame| frame.code.is_of_the_program);
+        self.selected = own.unwrap_or(0);
     }
 
     /// It has moved to a place where somebody has looked, or to another one.
@@ -174,7 +175,8 @@ impl<'a> Debugger<'a> {
         self.walker.shown_here()
     }
 
-    /// Goes to a moment. In an interpreter's program that is the last place before it, or at it, where an instruction begins.
+    /// Goes to a moment. In an interpreter's program that is the last place before it, or at it, where an instruction begins; the start and the end are those of
+    /// the program's own code.
     ///
     /// # Errors
     /// There is no such moment; what replaying gives.
@@ -183,7 +185,15 @@ impl<'a> Debugger<'a> {
         if self.walker.go_to(moment)? == Walked::Interrupted {
             return self.go_home(from);
         }
-        self.settle()?;
+        match (moment, self.interpreter.clone()) {
+            (Moment::Start, Some(interpreter)) => {
+                self.walker.search_on(&mut Step::forward(interpreter, StepTo::Line))?;
+            }
+            (Moment::End, Some(interpreter)) => {
+                self.walker.search_back(&mut Step::backward(interpreter, StepTo::Any))?;
+            }
+            _ => self.settle()?,
+        }
         Ok(self.arrive(Why::Asked, from))
     }
 
@@ -261,7 +271,7 @@ impl<'a> Debugger<'a> {
         if frames.is_empty() {
             return self.step(direction);
         }
-        let is_at_entry = self.frames.first().is_some_and(|frame| frame.index == 0);
+        let is_at_entry = self.frames.first().is_some_and(|frame| frame.index <= frame.code.body());
         if direction == Direction::Backward && is_at_entry {
             frames.remove(0);
         }
@@ -318,13 +328,11 @@ impl<'a> Debugger<'a> {
             Direction::Forward => (Moment::End, Why::End),
             Direction::Backward => (Moment::Start, Why::Start),
         };
-        if self.walker.go_to(&moment)? == Walked::Interrupted {
-            return self.go_home(from);
-        }
-        if direction == Direction::Forward {
-            self.settle()?;
-        }
-        Ok(self.arrive(why, from))
+        let arrived = self.go(&moment)?;
+        Ok(match arrived.why {
+            Why::Asked => Arrived { why, has_moved: self.walker.position() != from },
+            _ => arrived,
+        })
     }
 
     fn hit(&mut self, id: Option<BreakpointId>, arrived: Arrived) -> Arrived {
@@ -430,7 +438,9 @@ fn find_interpreter(walker: &mut Walker<'_>) -> Result<Option<Arc<dyn Interprete
     if walker.search_on(&mut Passage)? != Searched::Found {
         return Ok(None);
     }
-    let python = walker.divert(Python::find)?;
+    let args = &walker.trace().reader().manifest().args;
+    let text_is_the_program = args.get(1).is_none_or(|arg| arg == "-c");
+    let python = walker.divert(|diversion| Python::find(diversion, text_is_the_program))?;
     Ok(Some(Arc::new(python)))
 }
 

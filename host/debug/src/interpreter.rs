@@ -20,6 +20,8 @@ pub struct Code {
     pub qualified_name: String,
     /// The line by instruction; 0 where there is none.
     pub lines: Vec<u32>,
+    /// Whether the program's author has written it; otherwise it came with the interpreter.
+    pub is_of_the_program: bool,
 }
 
 impl Code {
@@ -29,10 +31,16 @@ impl Code {
         self.lines.get(index as usize).copied().unwrap_or(0)
     }
 
-    /// Whether the program's author has written it; otherwise it came with the interpreter.
+    /// The first instruction of what stands in a function; before it are those of the call itself, which have the line of the
+    /// function's beginning.
     #[must_use]
-    pub fn is_of_the_program(&self) -> bool {
-        !self.path.starts_with("<frozen")
+    pub fn body(&self) -> u32 {
+        if self.name.starts_with('<') {
+            return 0;
+        }
+        let head = self.line(0);
+        let body = self.lines.iter().position(|line| *line != head && *line != 0);
+        body.unwrap_or(0) as u32
     }
 
     /// The instructions of a line, as ranges with both bounds in them.

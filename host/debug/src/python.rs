@@ -56,16 +56,21 @@ const COUNT: u32 = IMMORTAL - 1;
 /// RustPython, as `wrr py` runs it.
 pub struct Python {
     layout: Layout,
+    /// The program stands in no file: it was given as an argument, or is typed.
+    text_is_the_program: bool,
     /// By address and id.
     codes: Mutex<HashMap<(Address, [Address; 2]), Arc<Code>>>,
 }
 
 impl Python {
-    /// Asks the guest where things are. `None` if it does not publish it.
+    /// Asks the guest where things are. `text_is_the_program`: the program stands in no file.
     ///
     /// # Errors
     /// The guest says that it does not know, or nothing that can be understood.
-    pub fn find(diversion: &mut Diversion<'_>) -> Result<Python, Error> {
+    pub fn find(
+        diversion: &mut Diversion<'_>,
+        text_is_the_program: bool,
+    ) -> Result<Python, Error> {
         let failed = |what: &str| Error::Host(format!("the guest's Python cannot be read: {what}"));
         let answer = match diversion.call(LAYOUT, &[])? {
             Diverted::Returned(values) => answer(diversion, &values),
@@ -107,7 +112,7 @@ impl Python {
             str_len: next(),
             cell_contents: next(),
         };
-        Ok(Python { layout, codes: Mutex::new(HashMap::new()) })
+        Ok(Python { layout, text_is_the_program, codes: Mutex::new(HashMap::new()) })
     }
 
     fn text(&self, memory: Memory<'_>, string: Address) -> Option<String> {
@@ -136,9 +141,14 @@ impl Python {
             let location = data.checked_add(index.checked_mul(layout.location_size)?)?;
             memory.word(location.checked_add(layout.location_line)?)
         });
+        let path = text(layout.code_path)?;
+        // What is frozen into the interpreter is called by its module's name.
+        let is_text = self.text_is_the_program && path.starts_with('<');
+        let is_file = path.ends_with(".py") || path.contains(['/', '\\']);
         Some(Code {
             address,
-            path: text(layout.code_path)?,
+            is_of_the_program: is_text || is_file,
+            path,
             name: text(layout.code_name)?,
             qualified_name: text(layout.code_qualname)?,
             lines: lines.collect::<Option<_>>()?,

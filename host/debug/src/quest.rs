@@ -104,7 +104,7 @@ impl Quest for Step {
             let Some(place) = interpreter.place(view) else { return Looked::On };
             let memory = Memory(view.memory);
             let Some(code) = interpreter.code(memory, place.code) else { return Looked::On };
-            if !code.is_of_the_program() {
+            if !code.is_of_the_program {
                 return Looked::Known;
             }
             let stops = match &to {

@@ -87,6 +87,8 @@ pub(crate) struct State {
     waits: bool,
     /// The guest makes room for what the host gives, and can do nothing else.
     is_giving: bool,
+    /// Where the guest has gone on from a stop: it is not looked at there once more.
+    pub looked_up_to: Option<Tick>,
     /// Somebody looks at the guest.
     pub looking: Option<Looking>,
     /// A host call that has not been answered yet.
@@ -236,6 +238,7 @@ impl Guest {
             pause: None,
             waits: false,
             is_giving: false,
+            looked_up_to: None,
             looking: None,
             pending: None,
         };
@@ -355,6 +358,8 @@ impl Guest {
             }
         };
         self.set_stop(until);
+        let here_tick = self.frames.is_some().then(|| self.tick());
+        self.store.data_mut().looked_up_to = here_tick;
         if here {
             return Ok(Reached::Stopped);
         }

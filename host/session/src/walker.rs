@@ -464,16 +464,17 @@ impl<'a> Walker<'a> {
     /// As [`Walker::search_on`].
     pub fn search_back(&mut self, quest: &mut dyn Quest) -> Result<Searched, Error> {
         let from = self.position();
-        let mut upper = from;
+        let mut upper = Bound { at: from, is_in: false };
         loop {
-            if !self.stand_before(upper)? {
+            if !self.stand_before(upper.at)? {
                 self.go_back_to(from)?;
                 return Ok(Searched::Nothing);
             }
             let lower = self.position();
             match self.last_in_stretch(quest, upper)? {
                 Searched::Found => return Ok(Searched::Found),
-                Searched::Nothing => upper = lower,
+                // Nobody looks at the place where a stretch begins: it belongs to the one before.
+                Searched::Nothing => upper = Bound { at: lower, is_in: true },
                 Searched::Interrupted => return self.interrupted(from),
             }
         }
@@ -506,18 +507,18 @@ impl<'a> Walker<'a> {
     fn last_in_stretch(
         &mut self,
         quest: &mut dyn Quest,
-        upper: Position,
+        upper: Bound,
     ) -> Result<Searched, Error> {
-        let until = target_of(upper);
+        let until = target_of(upper.at);
         let lower = self.guest.tick().0;
-        let step = (upper.tick.0 - lower) / STRETCH_PARTS;
+        let step = (upper.at.tick.0 - lower) / STRETCH_PARTS;
         quest.begin(self)?;
         let mut found: Option<Position> = None;
         loop {
             let here = self.guest.tick().0;
             let part = match until {
                 _ if step < NEAR_TICKS => until,
-                _ if here + step + step / 2 >= upper.tick.0 => until,
+                _ if here + step + step / 2 >= upper.at.tick.0 => until,
                 _ => Target::Tick(Tick(here + step)),
             };
             let walked = match quest.is_certain() {
@@ -542,7 +543,7 @@ impl<'a> Walker<'a> {
         &mut self,
         quest: &mut dyn Quest,
         part: Target,
-        upper: Position,
+        upper: Bound,
         found: &mut Option<Position>,
     ) -> Result<Walked, Error> {
         const NOTHING: u64 = u64::MAX;
@@ -552,9 +553,7 @@ impl<'a> Walker<'a> {
         let mut looker = quest.looker();
         let noting = move |view: &View<'_>| match looker.look(view) {
             Looked::Stop => {
-                let is_before =
-                    view.tick < upper.tick || (view.tick == upper.tick && upper.in_call);
-                if is_before {
+                if upper.holds(at_tick(view.tick)) {
                     noted.store(view.tick.0, Ordering::Relaxed);
                 }
                 Looked::On
@@ -580,7 +579,7 @@ impl<'a> Walker<'a> {
         &mut self,
         quest: &mut dyn Quest,
         part: Target,
-        upper: Position,
+        upper: Bound,
         found: &mut Option<Position>,
     ) -> Result<Walked, Error> {
         loop {
@@ -589,7 +588,7 @@ impl<'a> Walker<'a> {
             match self.look_on((at, &test), looker, part)? {
                 Walked::Looked => {
                     let here = self.position();
-                    if here >= upper {
+                    if !upper.holds(here) {
                         return Ok(Walked::There);
                     }
                     if quest.confirm(self)? {
@@ -642,6 +641,21 @@ impl<'a> Walker<'a> {
             self.set_heart();
         }
         result
+    }
+}
+
+/// The end of a stretch.
+#[derive(Clone, Copy)]
+struct Bound {
+    at: Position,
+    is_in: bool,
+}
+
+impl Bound {
+    /// Whether a place at a tick's arrival is before it.
+    fn holds(self, place: Position) -> bool {
+        let Position { tick, in_call, .. } = self.at;
+        place.tick < tick || (place.tick == tick && (in_call || self.is_in))
     }
 }
 
