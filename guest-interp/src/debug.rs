@@ -6,6 +6,7 @@
 //! Invariant: every offset is taken from the compiler or found in live structures, and tried on these before it is told.
 
 use rustpython_vm::builtins::{PyBaseExceptionRef, PyCode, PyDict, PyDictRef, PyStr};
+use rustpython_vm::bytecode::{Arg, Instruction};
 use rustpython_vm::compiler::Mode;
 use rustpython_vm::frame::InterpreterFrame;
 use rustpython_vm::function::{ArgMapping, FuncArgs};
@@ -37,7 +38,6 @@ struct Layout {
     code_path: u32,
     code_name: u32,
     code_qualname: u32,
-    code_first_line: u32,
     /// Lists: a pointer, then the length in a word.
     code_locations: u32,
     code_names: u32,
@@ -50,16 +50,23 @@ struct Layout {
     str_data: u32,
     str_len: u32,
     cell_contents: u32,
+    /// A list of instructions, each its number in a byte and its argument in another.
+    code_units: u32,
+    /// The number of the instruction with which a handler of exceptions begins, and of the one that raises again.
+    op_handler: u32,
+    op_reraise: u32,
+    /// Flags as in CPython's `co_flags`.
+    code_flags: u32,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 
 thread_local! {
     static LAYOUT: Cell<Layout> = const { Cell::new(Layout {
         version: 0, current_frame: 0, frame_code: 0, frame_globals: 0, frame_slots: 0, frame_locals: 0, frame_lasti: 0,
-        frame_previous: 0, object_type: 0, code_path: 0, code_name: 0, code_qualname: 0, code_first_line: 0,
+        frame_previous: 0, object_type: 0, code_path: 0, code_name: 0, code_qualname: 0,
         code_locations: 0, code_names: 0, code_cells: 0, code_free: 0, location_size: 0, location_line: 0,
-        str_data: 0, str_len: 0, cell_contents: 0,
+        str_data: 0, str_len: 0, cell_contents: 0, code_units: 0, op_handler: 0, op_reraise: 0, code_flags: 0,
     }) };
     static PROBES: RefCell<Vec<Probe>> = const { RefCell::new(Vec::new()) };
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -196,11 +203,19 @@ fn find_layout(vm: &VirtualMachine) -> Result<Layout, &'static str> {
         layout.code_path = field(address(&own.source_path));
         layout.code_name = field(address(&own.obj_name));
         layout.code_qualname = field(address(&own.qualname));
-        layout.code_first_line = field(address(&own.first_line_number));
+        layout.code_flags = field(address(&own.flags));
         layout.code_locations = field(address(&own.locations));
         layout.code_names = field(address(&own.varnames));
         layout.code_cells = field(address(&own.cellvars));
         layout.code_free = field(address(&own.freevars));
+        let units = own.instructions.as_ptr() as usize;
+        let found = find(address(code), size_of::<Py<PyCode>>(), |found| found == units);
+        layout.code_units = put(found, "no instructions in a code")?;
+        if word(address(code) + layout.code_units as usize + WORD) != own.instructions.len() {
+            return Err("instructions are not a pointer and a length");
+        }
+        layout.op_handler = u8::from(Instruction::PushExcInfo).into();
+        layout.op_reraise = u8::from(Instruction::Reraise { depth: Arg::marker() }).into();
         let (start, _) = code.code.locations.first().ok_or("a function without instructions")?;
         layout.location_size = size_of_val(&code.code.locations[0]) as u32;
         layout.location_line = (address(&start.line) - address(&code.code.locations[0])) as u32;

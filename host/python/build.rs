@@ -132,6 +132,7 @@ fn passages(module: &[u8]) -> Result<Vec<u8>> {
 fn is_evaluation(name: &str) -> bool {
     let [ty, function] = EVALUATION;
     name.split_once(ty).is_some_and(|(before, after)| {
-        before.contains("5frame") && after.strip_prefix(function).is_some_and(|rest| rest.starts_with(HASH))
+        before.contains("5frame")
+            && after.strip_prefix(function).is_some_and(|rest| rest.starts_with(HASH))
     })
 }

@@ -316,7 +316,9 @@ pub struct DebugArgs {
 
 #[cfg(feature = "python")]
 #[derive(Args)]
-#[command(override_usage = "wrr py [OPTIONS] SCRIPT [ARGS]...\n       wrr py [OPTIONS] -c CODE [ARGS]...\n       wrr py [OPTIONS] -m MODULE [ARGS]...\n       wrr py [OPTIONS]")]
+#[command(
+    override_usage = "wrr py [OPTIONS] SCRIPT [ARGS]...\n       wrr py [OPTIONS] -c CODE [ARGS]...\n       wrr py [OPTIONS] -m MODULE [ARGS]...\n       wrr py [OPTIONS]"
+)]
 pub struct PyArgs {
     #[command(flatten)]
     pub recording: RecordingArgs,

@@ -32,7 +32,8 @@ pub fn py(arguments: PyArgs) -> anyhow::Result<i32> {
                 .with_context(|| format!("cannot read the script {}", script.display()))?;
             let folder = script.parent().filter(|folder| *folder != Path::new(""));
             let folder = folder.unwrap_or(Path::new("."));
-            let folder = folder.to_str().context("the script's folder has a name that is not UTF-8")?;
+            let folder =
+                folder.to_str().context("the script's folder has a name that is not UTF-8")?;
             if !world.dirs.iter().any(|dir| dir == folder) {
                 world.dirs.insert(0, folder.to_owned());
             }

@@ -46,7 +46,7 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     // ERROR_PIPE_NOT_CONNECTED has no kind.
     let has_code = |e: &std::io::Error| cfg!(windows) && e.raw_os_error() == Some(233);

@@ -8,6 +8,15 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BreakpointId(pub u32);
 
+/// What has a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopper {
+    /// A breakpoint.
+    Breakpoint,
+    /// A watchpoint.
+    Watchpoint,
+}
+
 /// Where to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -75,9 +84,7 @@ impl Location {
         match self {
             Location::Function(_) => {
                 let body = code.body();
-                index == body
-                    && before.is_none_or(|before| before < body)
-                    && self.may_be_in(code)
+                index == body && before.is_none_or(|before| before < body) && self.may_be_in(code)
             }
             Location::Line { line, .. } => {
                 code.line(index) == *line
@@ -138,6 +145,7 @@ mod tests {
             qualified_name: "Cart.pay".to_owned(),
             lines: vec![3, 4, 4, 5, 4],
             is_of_the_program: true,
+            is_generator: false,
         }
     }
 

@@ -1,16 +1,26 @@
 //! The debugger: where it stands, and going from there.
 
-use crate::breakpoint::{Breakpoint, BreakpointId, Location};
-use crate::interpreter::{Address, Evaluated, Frame, Interpreter, Request};
-use crate::memory::Memory;
-use crate::python::Python;
-use crate::quest::{Breaks, Step, StepTo};
-use crate::sources::Sources;
-use std::sync::{Arc, Mutex, PoisonError};
-use wrr::{Error, LookAt, Looked, Moment, Position, Quest, Searched, Test, View, Walked, Walker};
+mod machine;
+mod values;
 
-/// The longest text of a value, in bytes.
-const TEXT_BYTES_MAX: u32 = 64 << 10;
+pub use machine::MachineFrame;
+pub use values::Value;
+
+use crate::breakpoint::{Breakpoint, BreakpointId, Location, Stopper};
+use crate::interpreter::{Address, Frame, Interpreter, Raising};
+use crate::memory::Memory;
+use crate::objects::Object;
+use crate::python::Python;
+use crate::quest::{Step, StepTo};
+use crate::sources::Sources;
+use crate::stops::{Hit, Stops, functions_of};
+use crate::watch::{Baseline, Change, Watching, Watchpoint};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use wrr::format::Tick;
+use wrr::{
+    Error, LookAt, Looked, Moment, Position, Quest, Searched, Target, Test, View, Walked, Walker,
+};
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +38,10 @@ pub enum Why {
     Asked,
     /// A breakpoint.
     Breakpoint(BreakpointId),
+    /// The statement here does something to what is watched.
+    Watchpoint(BreakpointId, Change),
+    /// The statement here raises an exception that is caught, or ends the program.
+    Raise,
     /// There was nothing to stop at up to the end of the run.
     End,
     /// There was nothing to stop at back to the start of the run.
@@ -45,19 +59,15 @@ pub struct Arrived {
     pub why: Why,
     /// Whether it has moved.
     pub has_moved: bool,
+    /// What else is to be said: a condition that could not be evaluated.
+    pub note: Option<String>,
 }
 
-/// An object that has a number, `$1` and so on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Where it is.
-    pub address: Address,
-    /// What it is, as the interpreter tells.
-    pub identity: u64,
-    /// Where it was seen.
-    pub seen: Position,
-    /// Its type's name.
-    pub type_name: String,
+/// A statement that a watchpoint has stopped before, and where its effect is seen.
+#[derive(Clone, Copy, Debug)]
+struct Guilty {
+    at: Position,
+    seen_at: Tick,
 }
 
 /// A recorded run in a debugger.
@@ -66,11 +76,19 @@ pub struct Debugger<'a> {
     interpreter: Option<Arc<dyn Interpreter>>,
     sources: Sources,
     breakpoints: Vec<Breakpoint>,
-    objects: Vec<Object>,
+    watchpoints: Vec<Watchpoint>,
+    objects: BTreeMap<usize, Object>,
+    marks: BTreeMap<String, Position>,
+    baseline: Option<Baseline>,
     next_id: u32,
+    /// Where the last watchpoint has stopped it.
+    guilty: Option<Guilty>,
+    /// It was sent to where the program died.
+    is_at_crash: bool,
     /// The instruction that comes, if it stands at a passage.
     index: Option<u32>,
     frames: Vec<Frame>,
+    machine: Vec<MachineFrame>,
     selected: usize,
 }
 
@@ -90,10 +108,16 @@ impl<'a> Debugger<'a> {
             interpreter,
             sources,
             breakpoints: Vec::new(),
-            objects: Vec::new(),
+            watchpoints: Vec::new(),
+            objects: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            baseline: None,
             next_id: 1,
+            guilty: None,
+            is_at_crash: false,
             index: None,
             frames: Vec::new(),
+            machine: Vec::new(),
             selected: 0,
         };
         debugger.go(&Moment::Start)?;
@@ -117,15 +141,16 @@ impl<'a> Debugger<'a> {
         &self.sources
     }
 
-    /// Adds a text of the program that the recording does not have.
-    pub fn add_source(&mut self, path: &str, text: &str) {
-        self.sources.add(path, text);
-    }
-
     /// The interpreter's frames, innermost first.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
         &self.frames
+    }
+
+    /// The frames of the module's functions, innermost first, if the program is shown as what it is.
+    #[must_use]
+    pub fn machine_frames(&self) -> &[MachineFrame] {
+        &self.machine
     }
 
     /// The number of the frame in which names are looked up.
@@ -142,7 +167,7 @@ impl<'a> Debugger<'a> {
 
     /// Looks names up in another frame. `false` if there is none with this number.
     pub fn select(&mut self, number: usize) -> bool {
-        let there = number < self.frames.len();
+        let there = number < self.frames.len().max(self.machine.len());
         if there {
             self.selected = number;
         }
@@ -150,23 +175,29 @@ impl<'a> Debugger<'a> {
     }
 
     /// Reads the frames where it stands. The one that is looked at is the innermost one of the program itself.
-    fn refresh(&mut self) {
+    fn refresh(&mut self) -> Result<(), Error> {
         self.frames.clear();
+        self.machine.clear();
         if let (Some(interpreter), Some(memory)) = (&self.interpreter, self.walker.memory(0)) {
             self.frames = interpreter.frames(Memory(memory), self.index);
         }
+        if self.interpreter.is_none() {
+            self.machine = machine::frames(&mut self.walker)?;
+        }
         let own = self.frames.iter().position(|frame| frame.code.is_of_the_program);
         self.selected = own.unwrap_or(0);
+        Ok(())
     }
 
-    /// It has moved to a place where somebody has looked, or to another one.
-    fn arrive(&mut self, why: Why, from: Position) -> Arrived {
+    /// It may have moved.
+    fn arrive(&mut self, why: Why, from: Position) -> Result<Arrived, Error> {
         let has_moved = self.walker.position() != from;
         if has_moved {
+            self.is_at_crash = false;
             self.index = self.index_here();
-            self.refresh();
+            self.refresh()?;
         }
-        Arrived { why, has_moved }
+        Ok(Arrived { why, has_moved, note: None })
     }
 
     /// The instruction that comes, if it stands at a passage: the local that the passage shows is in the guest's frame.
@@ -182,6 +213,11 @@ impl<'a> Debugger<'a> {
     /// There is no such moment; what replaying gives.
     pub fn go(&mut self, moment: &Moment) -> Result<Arrived, Error> {
         let from = self.walker.position();
+        if let Moment::Name(name) = moment
+            && let Some(mark) = self.marks.get(name).copied()
+        {
+            return self.go_to_position(mark);
+        }
         if self.walker.go_to(moment)? == Walked::Interrupted {
             return self.go_home(from);
         }
@@ -194,7 +230,26 @@ impl<'a> Debugger<'a> {
             }
             _ => self.settle()?,
         }
-        Ok(self.arrive(Why::Asked, from))
+        self.arrive(Why::Asked, from)
+    }
+
+    /// Goes to where the program died: the last thing that it did itself. `None` if it ended well.
+    ///
+    /// # Errors
+    /// What replaying gives.
+    pub fn go_to_crash(&mut self) -> Result<Option<Arrived>, Error> {
+        use wrr::format::Ending;
+        let ended_well = match self.walker.trace().reader().ending() {
+            Some(Ending::Exited { code }) => *code == 0,
+            Some(Ending::Returned { .. }) => true,
+            _ => false,
+        };
+        if ended_well {
+            return Ok(None);
+        }
+        let arrived = self.go(&Moment::End)?;
+        self.is_at_crash = true;
+        Ok(Some(arrived))
     }
 
     /// Goes to a position.
@@ -206,14 +261,14 @@ impl<'a> Debugger<'a> {
         if self.walker.go_back_to(position)? == Walked::Interrupted {
             return self.go_home(from);
         }
-        Ok(self.arrive(Why::Asked, from))
+        self.arrive(Why::Asked, from)
     }
 
     /// Back to where it was, after an interrupt.
     fn go_home(&mut self, from: Position) -> Result<Arrived, Error> {
         self.walker.clear_interrupt();
         self.walker.go_back_to(from)?;
-        Ok(self.arrive(Why::Interrupted, from))
+        self.arrive(Why::Interrupted, from)
     }
 
     /// If it does not stand at a passage, it goes to the last one before; if there is none it stays.
@@ -227,7 +282,10 @@ impl<'a> Debugger<'a> {
 
     fn interpreter(&self) -> Result<Arc<dyn Interpreter>, Error> {
         self.interpreter.clone().ok_or_else(|| {
-            Error::Moment("the program is not one that is interpreted: use stepi".to_owned())
+            Error::Moment(
+                "the program is not one that an interpreter runs: there are stepi, bstepi, x and watch *ADDR:LEN"
+                    .to_owned(),
+            )
         })
     }
 
@@ -242,7 +300,7 @@ impl<'a> Debugger<'a> {
             Searched::Nothing => Why::Nowhere,
             Searched::Interrupted => Why::Interrupted,
         };
-        Ok(self.arrive(why, from))
+        self.arrive(why, from)
     }
 
     fn step_to(&mut self, to: StepTo, direction: Direction) -> Result<Arrived, Error> {
@@ -260,6 +318,27 @@ impl<'a> Debugger<'a> {
     /// What replaying gives.
     pub fn step(&mut self, direction: Direction) -> Result<Arrived, Error> {
         self.step_to(StepTo::Line, direction)
+    }
+
+    /// Goes to the next tick, or the last one before.
+    ///
+    /// # Errors
+    /// What replaying gives.
+    pub fn step_tick(&mut self, direction: Direction) -> Result<Arrived, Error> {
+        let from = self.walker.position();
+        let tick = match direction {
+            Direction::Forward => from.tick.0 + 1,
+            Direction::Backward if from.in_call => from.tick.0,
+            Direction::Backward if from.tick.0 > 0 => from.tick.0 - 1,
+            Direction::Backward => return self.arrive(Why::Start, from),
+        };
+        if tick > self.walker.last_tick().0 {
+            return self.arrive(Why::End, from);
+        }
+        match self.walker.go(Target::Tick(Tick(tick)))? {
+            Walked::Interrupted => self.go_home(from),
+            _ => self.arrive(Why::Asked, from),
+        }
     }
 
     /// Goes to the next line of the same function, or the last one before, over what it calls; out of it at its end or beginning.
@@ -289,39 +368,86 @@ impl<'a> Debugger<'a> {
     pub fn finish(&mut self, direction: Direction) -> Result<Arrived, Error> {
         let around = self.frames_from(self.selected + 1);
         if around.is_empty() {
-            return Ok(Arrived { why: Why::Nowhere, has_moved: false });
+            self.interpreter()?;
+            return Ok(Arrived { why: Why::Nowhere, has_moved: false, note: None });
         }
-        let own = self.frames[self.selected].address;
-        if direction == Direction::Forward {
-            return self.step_to(StepTo::Instruction(around), direction);
-        }
-        // The call's beginning, and the place before it.
+        self.step_to(StepTo::Instruction(around), direction)
+    }
+
+    /// Goes back to the last statement that raised an exception: one that was caught.
+    ///
+    /// # Errors
+    /// As [`Debugger::step`].
+    pub fn go_to_raise(&mut self) -> Result<Arrived, Error> {
         let interpreter = self.interpreter()?;
-        self.search(&mut Step::to_caller(interpreter, own, around), direction)
+        let from = self.walker.position();
+        loop {
+            let mut handlers = Handlers(Arc::clone(&interpreter));
+            match self.walker.search_back(&mut handlers)? {
+                Searched::Found => {}
+                Searched::Nothing => {
+                    self.walker.go_back_to(from)?;
+                    return self.arrive(Why::Nowhere, from);
+                }
+                Searched::Interrupted => return self.go_home(from),
+            }
+            // What was executed before the handler is what raised.
+            self.walker.search_back(&mut Passage)?;
+            let index = self.walker.shown_here();
+            let memory = Memory(self.walker.memory(0).unwrap_or_default());
+            let frame = interpreter.frames(memory, index).into_iter().next();
+            let again = frame.is_some_and(|frame| {
+                interpreter.raising(memory, frame.code.address, frame.index) == Raising::Again
+            });
+            if !again {
+                return self.arrive(Why::Raise, from);
+            }
+        }
     }
 
     /// Goes on to the next thing to stop at, or back to the last one.
     ///
     /// # Errors
-    /// What replaying gives; a condition that cannot be evaluated.
+    /// What replaying gives.
     pub fn resume(&mut self, direction: Direction) -> Result<Arrived, Error> {
         let from = self.walker.position();
-        let hit = Arc::new(Mutex::new(None));
-        if let (Some(interpreter), false) = (self.interpreter.clone(), self.breakpoints.is_empty())
-        {
-            let mut quest = Breaks {
-                interpreter,
-                breakpoints: self.breakpoints.clone(),
-                hit: Arc::clone(&hit),
+        let nothing_set = self.breakpoints.is_empty() && self.watchpoints.is_empty();
+        if nothing_set && self.is_at_crash && direction == Direction::Backward {
+            return self.go_to_raise();
+        }
+        let mut note = None;
+        while !(self.breakpoints.is_empty() && self.watchpoints.is_empty()) {
+            let mut stops = self.stops(direction)?;
+            let searched = match direction {
+                Direction::Forward => self.walker.search_on(&mut stops)?,
+                Direction::Backward => self.walker.search_back(&mut stops)?,
             };
-            let arrived = self.search(&mut quest, direction)?;
-            match arrived.why {
-                Why::Asked => {
-                    let at = *hit.lock().unwrap_or_else(PoisonError::into_inner);
-                    return Ok(self.hit(at, arrived));
+            if let Some((id, failure)) = stops.failure {
+                note = Some(format!(
+                    "the condition of breakpoint {} cannot be evaluated: {failure}",
+                    id.0
+                ));
+            }
+            let certain = crate::quest::locked(&stops.at).take().map(Hit::Breakpoint);
+            match (searched, stops.hit.or(certain)) {
+                (Searched::Interrupted, _) => return self.arrive(Why::Interrupted, from),
+                (Searched::Nothing, _) => break,
+                (Searched::Found, Some(Hit::Watchpoint(id, change))) => {
+                    self.stand_before_effect()?;
+                    if let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) {
+                        watchpoint.hits += 1;
+                    }
+                    let arrived = self.arrive(Why::Watchpoint(id, change), from)?;
+                    return Ok(Arrived { note, ..arrived });
                 }
-                Why::Nowhere => {}
-                _ => return Ok(arrived),
+                (Searched::Found, Some(Hit::Breakpoint(id))) => {
+                    if self.is_ignored(id) {
+                        continue;
+                    }
+                    let arrived = self.arrive(Why::Breakpoint(id), from)?;
+                    return Ok(Arrived { note, ..arrived });
+                }
+                (Searched::Found, None) => return self.arrive(Why::Asked, from),
             }
         }
         let (moment, why) = match direction {
@@ -329,32 +455,94 @@ impl<'a> Debugger<'a> {
             Direction::Backward => (Moment::Start, Why::Start),
         };
         let arrived = self.go(&moment)?;
+        let has_moved = self.walker.position() != from;
         Ok(match arrived.why {
-            Why::Asked => Arrived { why, has_moved: self.walker.position() != from },
+            Why::Asked => Arrived { why, has_moved, note },
             _ => arrived,
         })
     }
 
-    fn hit(&mut self, id: Option<BreakpointId>, arrived: Arrived) -> Arrived {
-        let Some(id) = id else { return arrived };
-        if let Some(place) = self.breakpoints.iter().position(|b| b.id == id) {
-            self.breakpoints[place].hits += 1;
-            if self.breakpoints[place].is_temporary {
-                self.breakpoints.remove(place);
+    /// The search of `continue`.
+    fn stops(&mut self, direction: Direction) -> Result<Stops, Error> {
+        let functions = match &self.interpreter {
+            Some(_) => Vec::new(),
+            None => {
+                self.breakpoints.iter().map(|b| functions_of(&b.location, &self.walker)).collect()
             }
+        };
+        let baseline = match self.watchpoints.is_empty() {
+            true => Baseline::default(),
+            false => self.baseline()?,
+        };
+        let here = self.walker.position();
+        let told = self.guilty.filter(|guilty| guilty.at == here).map(|guilty| guilty.seen_at);
+        Ok(Stops {
+            interpreter: self.interpreter.clone(),
+            breakpoints: self.breakpoints.clone(),
+            functions,
+            watching: Arc::new(Mutex::new(self.watchpoints.iter().map(Watching::new).collect())),
+            baseline,
+            is_backward: direction == Direction::Backward,
+            told: told.filter(|_| direction == Direction::Forward),
+            at: Arc::default(),
+            hit: None,
+            failure: None,
+            past: Arc::default(),
+        })
+    }
+
+    /// It stands where the effect of a statement is seen first, and goes to the statement.
+    fn stand_before_effect(&mut self) -> Result<(), Error> {
+        let seen_at = self.walker.position().tick;
+        if self.interpreter.is_some() {
+            self.walker.search_back(&mut Passage)?;
+        } else if seen_at.0 > 0 {
+            self.walker.go(Target::Tick(Tick(seen_at.0 - 1)))?;
         }
-        Arrived { why: Why::Breakpoint(id), ..arrived }
+        self.guilty = Some(Guilty { at: self.walker.position(), seen_at });
+        Ok(())
+    }
+
+    /// Counts a hit. Whether it is one that is to be passed.
+    fn is_ignored(&mut self, id: BreakpointId) -> bool {
+        let Some(place) = self.breakpoints.iter().position(|b| b.id == id) else { return false };
+        let breakpoint = &mut self.breakpoints[place];
+        breakpoint.hits += 1;
+        if breakpoint.ignore > 0 {
+            breakpoint.ignore -= 1;
+            return true;
+        }
+        if breakpoint.is_temporary {
+            self.breakpoints.remove(place);
+        }
+        false
+    }
+
+    fn new_id(&mut self) -> BreakpointId {
+        let id = BreakpointId(self.next_id);
+        self.next_id += 1;
+        id
     }
 
     /// Sets a breakpoint.
+    ///
+    /// # Errors
+    /// The module has no function with this name, if the program is shown as what it is.
     pub fn add_breakpoint(
         &mut self,
         location: Location,
         condition: Option<String>,
         is_temporary: bool,
-    ) -> BreakpointId {
-        let id = BreakpointId(self.next_id);
-        self.next_id += 1;
+    ) -> Result<BreakpointId, Error> {
+        if self.interpreter.is_none() {
+            if condition.is_some() {
+                self.interpreter()?;
+            }
+            if functions_of(&location, &self.walker).is_empty() {
+                return Err(Error::Moment(format!("the module has no function {location}")));
+            }
+        }
+        let id = self.new_id();
         self.breakpoints.push(Breakpoint {
             id,
             location,
@@ -363,7 +551,7 @@ impl<'a> Debugger<'a> {
             ignore: 0,
             hits: 0,
         });
-        id
+        Ok(id)
     }
 
     /// The breakpoints, by their numbers.
@@ -371,49 +559,51 @@ impl<'a> Debugger<'a> {
         &mut self.breakpoints
     }
 
-    /// Evaluates in the selected frame, in a diversion. Gives what it came to and what it printed.
-    ///
-    /// # Errors
-    /// The diversion cannot be made.
-    pub fn evaluate(&mut self, source: &str) -> Result<(Evaluated, Vec<u8>), Error> {
-        let interpreter = self.interpreter()?;
-        let frame = self.frame().map(|frame| frame.address).unwrap_or(0);
-        let request = Request {
-            frame,
-            names: Vec::new(),
-            source: source.to_owned(),
-            only_expression: false,
-            text_bytes_max: TEXT_BYTES_MAX,
-        };
-        self.walker.divert(|diversion| {
-            let evaluated = interpreter.evaluate(diversion, &request)?;
-            Ok((evaluated, diversion.take_printed()))
-        })
+    /// The watchpoints, by their numbers.
+    #[must_use]
+    pub fn watchpoints(&self) -> &[Watchpoint] {
+        &self.watchpoints
     }
 
-    /// The local variables of the selected frame, with what they hold.
-    ///
-    /// # Errors
-    /// As [`Debugger::evaluate`].
-    pub fn locals(&mut self) -> Result<Vec<(String, Evaluated)>, Error> {
-        let interpreter = self.interpreter()?;
-        let Some(frame) = self.frame().map(|frame| frame.address) else { return Ok(Vec::new()) };
-        let memory = self.walker.memory(0).unwrap_or_default();
-        let names = interpreter.locals(Memory(memory), frame);
-        self.walker.divert(|diversion| {
-            let mut values = Vec::with_capacity(names.len());
-            for (name, _) in names {
-                let request = Request {
-                    frame,
-                    names: Vec::new(),
-                    source: name.clone(),
-                    only_expression: true,
-                    text_bytes_max: TEXT_BYTES_MAX,
-                };
-                values.push((name, interpreter.evaluate(diversion, &request)?));
-            }
-            Ok(values)
-        })
+    /// Whether there is a breakpoint or a watchpoint with a number.
+    #[must_use]
+    pub fn stopper(&self, id: BreakpointId) -> Option<Stopper> {
+        if self.breakpoints.iter().any(|b| b.id == id) {
+            return Some(Stopper::Breakpoint);
+        }
+        self.watchpoints.iter().any(|w| w.id == id).then_some(Stopper::Watchpoint)
+    }
+
+    /// Takes a breakpoint or a watchpoint away.
+    pub fn delete(&mut self, id: BreakpointId) {
+        self.breakpoints.retain(|b| b.id != id);
+        self.watchpoints.retain(|w| w.id != id);
+    }
+
+    /// The places that have names.
+    #[must_use]
+    pub fn marks(&self) -> &BTreeMap<String, Position> {
+        &self.marks
+    }
+
+    pub(crate) fn marks_mut(&mut self) -> &mut BTreeMap<String, Position> {
+        &mut self.marks
+    }
+
+    /// Gives the place where it stands a name.
+    pub fn mark(&mut self, name: &str) {
+        let here = self.walker.position();
+        self.marks.insert(name.to_owned(), here);
+    }
+
+    /// The numbered objects.
+    #[must_use]
+    pub fn objects(&self) -> &BTreeMap<usize, Object> {
+        &self.objects
+    }
+
+    pub(crate) fn objects_mut(&mut self) -> &mut BTreeMap<usize, Object> {
+        &mut self.objects
     }
 }
 
@@ -427,6 +617,35 @@ impl Quest for Passage {
 
     fn looker(&mut self) -> Box<dyn wrr::Looker> {
         Box::new(|_: &View<'_>| Looked::Stop)
+    }
+}
+
+/// Where a handler of exceptions begins in the program's own code.
+struct Handlers(Arc<dyn Interpreter>);
+
+impl Quest for Handlers {
+    fn test(&mut self) -> (LookAt, Test) {
+        (LookAt::Passages, self.0.in_new_code())
+    }
+
+    fn looker(&mut self) -> Box<dyn wrr::Looker> {
+        let interpreter = Arc::clone(&self.0);
+        Box::new(move |view: &View<'_>| {
+            let memory = Memory(view.memory);
+            let place = interpreter.place(view);
+            let Some((place, code)) =
+                place.and_then(|place| Some((place, interpreter.code(memory, place.code)?)))
+            else {
+                return Looked::On;
+            };
+            if !code.is_of_the_program {
+                return Looked::Known;
+            }
+            match interpreter.raising(memory, place.code, place.index) {
+                Raising::Handler => Looked::Stop,
+                _ => Looked::On,
+            }
+        })
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Code {
     pub lines: Vec<u32>,
     /// Whether the program's author has written it; otherwise it came with the interpreter.
     pub is_of_the_program: bool,
+    /// Whether its frames can be left and entered again.
+    pub is_generator: bool,
 }
 
 impl Code {
@@ -90,11 +92,33 @@ pub struct Place {
     pub before: Option<u32>,
 }
 
+/// Where names are looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The mapping of global names; 0 if there is none.
+    pub globals: Address,
+    /// The mapping of local names where it is another one; otherwise 0.
+    pub mapping: Address,
+    /// Local names that have a value, with their objects.
+    pub locals: Vec<(String, Address)>,
+}
+
+/// What an instruction has to do with exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raising {
+    /// A handler begins.
+    Handler,
+    /// An exception that was caught goes on.
+    Again,
+    /// Anything else; it may raise one.
+    Other,
+}
+
 /// Something to be evaluated.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The frame in which names are looked up.
-    pub frame: Address,
+    /// Where names are looked up.
+    pub scope: Scope,
     /// More names, with the objects that they stand for.
     pub names: Vec<(String, Address)>,
     /// The text.
@@ -152,13 +176,41 @@ pub trait Interpreter: Send + Sync {
     /// Passes where a code's id has not been asked about; see [`Interpreter::code_id`].
     fn in_new_code(&self) -> Test;
 
-    /// The local variables of a frame that have a value, with their objects; those that a class or a module has are not among them.
-    fn locals(&self, memory: Memory<'_>, frame: Address) -> Vec<(String, Address)>;
+    /// Passes in a frame with this code.
+    fn in_activation(&self, frame: Address, code: Address) -> Test;
+
+    /// Passes in a frame with this code where it begins.
+    fn at_beginning(&self, frame: Address, code: Address) -> Test;
+
+    /// Where names are looked up in a frame.
+    fn scope(&self, memory: Memory<'_>, frame: Address) -> Scope;
+
+    /// The names that the mapping of a scope has, in a diversion: of local names if there are such, otherwise of global ones.
+    ///
+    /// # Errors
+    /// As [`Interpreter::evaluate`].
+    fn mapping_names(
+        &self,
+        diversion: &mut Diversion<'_>,
+        scope: &Scope,
+    ) -> Result<Vec<String>, Error>;
+
+    /// The names that are local in a frame, whether they have a value or not. Those of a class or a module are not among them.
+    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<String>;
+
+    /// What an instruction has to do with exceptions.
+    fn raising(&self, memory: Memory<'_>, code: Address, index: u32) -> Raising;
 
     /// What tells one object from another one that is or was at the same address: `None` if none is there.
     fn identity(&self, memory: Memory<'_>, object: Address) -> Option<u64>;
 
-    /// Evaluates.
+    /// Passes where [`Interpreter::identity`] gives this.
+    fn is_object(&self, object: Address, identity: u64) -> Test;
+
+    /// Whether a value of this type is its text and nothing else, so that nobody needs a number for it.
+    fn is_plain(&self, type_name: &str) -> bool;
+
+    /// Evaluates. What the evaluation reads is noted in a diversion that can: see [`Diversion::take_accesses`].
     ///
     /// # Errors
     /// The diversion cannot do what it is asked.

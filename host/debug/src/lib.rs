@@ -16,15 +16,21 @@ mod breakpoint;
 mod debugger;
 mod interpreter;
 mod memory;
+mod notes;
+mod objects;
 mod python;
 mod quest;
 mod sources;
+mod stops;
+mod watch;
 
-pub use breakpoint::{Breakpoint, BreakpointId, Location};
-pub use debugger::{Arrived, Debugger, Direction, Object, Why};
+pub use breakpoint::{Breakpoint, BreakpointId, Location, Stopper};
+pub use debugger::{Arrived, Debugger, Direction, MachineFrame, Value, Why};
 pub use interpreter::{
-    Address, Code, Evaluated, Frame, Interpreter, Place, Request,
+    Address, Code, Evaluated, Frame, Interpreter, Place, Raising, Request, Scope,
 };
 pub use memory::Memory;
+pub use objects::{Object, Presence};
 pub use python::Python;
 pub use sources::Sources;
+pub use watch::{Change, Seen, Watched, Watchpoint};

@@ -1,6 +1,8 @@
 //! The Python that is inside of wrr, read from outside: `wit/debug.wit` describes what it publishes.
 
-use crate::interpreter::{Address, Code, Evaluated, Frame, Interpreter, Place, Request};
+use crate::interpreter::{
+    Address, Code, Evaluated, Frame, Interpreter, Place, Raising, Request, Scope,
+};
 use crate::memory::Memory;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +29,6 @@ struct Layout {
     code_path: u32,
     code_name: u32,
     code_qualname: u32,
-    code_first_line: u32,
     code_locations: u32,
     code_names: u32,
     code_cells: u32,
@@ -37,10 +38,14 @@ struct Layout {
     str_data: u32,
     str_len: u32,
     cell_contents: u32,
+    code_units: u32,
+    op_handler: u32,
+    op_reraise: u32,
+    code_flags: u32,
 }
 
-const LAYOUT_VERSION: u32 = 1;
-const LAYOUT_WORDS: usize = 22;
+const LAYOUT_VERSION: u32 = 3;
+const LAYOUT_WORDS: usize = 25;
 
 /// The exports of the guest.
 const LAYOUT: &str = "wrr_debug_layout";
@@ -52,6 +57,18 @@ const EVALUATE: &str = "wrr_debug_evaluate";
 const DESTROYED: u32 = 1 << 31;
 const IMMORTAL: u32 = 1 << 28;
 const COUNT: u32 = IMMORTAL - 1;
+/// Flags that say nothing about that.
+const OTHER_FLAGS: [u32; 4] = [0, 1 << 29, 1 << 30, 3 << 29];
+
+/// In a code's flags: it makes a generator, a coroutine, an asynchronous generator.
+const GENERATORS: u32 = 0x20 | 0x80 | 0x100 | 0x200;
+
+/// Types whose values are numbers, texts and the like.
+const PLAIN: [&str; 9] =
+    ["int", "str", "float", "bool", "NoneType", "bytes", "complex", "ellipsis", "range"];
+
+/// Names of a mapping, in the order in which they were given: those that a person has given.
+const NAMES: &str = "' '.join(n for n, v in _wrr_names.items() if isinstance(n, str) and n.isidentifier() and not n.startswith('__') and type(v).__name__ not in ('module', 'function', 'type', 'builtin_function_or_method'))";
 
 /// RustPython, as `wrr py` runs it.
 pub struct Python {
@@ -67,10 +84,7 @@ impl Python {
     ///
     /// # Errors
     /// The guest says that it does not know, or nothing that can be understood.
-    pub fn find(
-        diversion: &mut Diversion<'_>,
-        text_is_the_program: bool,
-    ) -> Result<Python, Error> {
+    pub fn find(diversion: &mut Diversion<'_>, text_is_the_program: bool) -> Result<Python, Error> {
         let failed = |what: &str| Error::Host(format!("the guest's Python cannot be read: {what}"));
         let answer = match diversion.call(LAYOUT, &[])? {
             Diverted::Returned(values) => answer(diversion, &values),
@@ -101,7 +115,6 @@ impl Python {
             code_path: next(),
             code_name: next(),
             code_qualname: next(),
-            code_first_line: next(),
             code_locations: next(),
             code_names: next(),
             code_cells: next(),
@@ -111,6 +124,10 @@ impl Python {
             str_data: next(),
             str_len: next(),
             cell_contents: next(),
+            code_units: next(),
+            op_handler: next(),
+            op_reraise: next(),
+            code_flags: next(),
         };
         Ok(Python { layout, text_is_the_program, codes: Mutex::new(HashMap::new()) })
     }
@@ -148,6 +165,7 @@ impl Python {
         Some(Code {
             address,
             is_of_the_program: is_text || is_file,
+            is_generator: self.word_of(memory, address, layout.code_flags) & GENERATORS != 0,
             path,
             name: text(layout.code_name)?,
             qualified_name: text(layout.code_qualname)?,
@@ -161,6 +179,23 @@ impl Python {
         // One more than the number of the instruction.
         let last = memory.word(address.checked_add(self.layout.frame_lasti)?)?;
         Some(Frame { address, code, index: index.unwrap_or(last.saturating_sub(1)) })
+    }
+
+    /// The names of a frame's slots, and whether a slot holds a cell with the object in it.
+    fn slots(&self, memory: Memory<'_>, frame: Address) -> Vec<(String, bool)> {
+        let layout = &self.layout;
+        let code = self.word_of(memory, frame, layout.frame_code);
+        let names = |offset: u32| {
+            let list = code.checked_add(offset);
+            list.and_then(|list| self.names(memory, list)).unwrap_or_default()
+        };
+        let plain = names(layout.code_names);
+        let cells = names(layout.code_cells);
+        let mut all: Vec<(String, bool)> =
+            plain.iter().map(|name| (name.clone(), cells.contains(name))).collect();
+        let others = cells.into_iter().filter(|name| !plain.contains(name));
+        all.extend(others.chain(names(layout.code_free)).map(|name| (name, true)));
+        all
     }
 
     fn word_of(&self, memory: Memory<'_>, frame: Address, offset: u32) -> Address {
@@ -196,8 +231,7 @@ impl Interpreter for Python {
         let codes = || self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(code) = codes().get(&key) {
             // Another code with the same names may have been at this address.
-            let (data, len) =
-                list_at(memory, address.checked_add(self.layout.code_locations)?)?;
+            let (data, len) = list_at(memory, address.checked_add(self.layout.code_locations)?)?;
             let line = data.checked_add(self.layout.location_line);
             let first = line.and_then(|line| memory.word(line));
             if len as usize == code.lines.len() && first == code.lines.first().copied() {
@@ -239,22 +273,23 @@ impl Interpreter for Python {
         Test::News { paths: [path(code_qualname), path(code_path)] }
     }
 
-    fn locals(&self, memory: Memory<'_>, frame: Address) -> Vec<(String, Address)> {
+    fn in_activation(&self, frame: Address, code: Address) -> Test {
+        let Layout { current_frame, frame_code, .. } = self.layout;
+        let code = Test::Word { path: vec![current_frame, frame_code], among: vec![(code, code)] };
+        Test::All(vec![self.in_frames(&[frame]), code])
+    }
+
+    fn at_beginning(&self, frame: Address, code: Address) -> Test {
+        Test::All(vec![Test::Shown { among: vec![(0, 0)] }, self.in_activation(frame, code)])
+    }
+
+    fn scope(&self, memory: Memory<'_>, frame: Address) -> Scope {
         let layout = &self.layout;
-        let code = self.word_of(memory, frame, layout.frame_code);
+        let globals = self.word_of(memory, frame, layout.frame_globals);
+        let mapping = self.word_of(memory, frame, layout.frame_locals);
         let slots = self.word_of(memory, frame, layout.frame_slots);
-        let names = |offset: u32| {
-            let list = code.checked_add(offset);
-            list.and_then(|list| self.names(memory, list)).unwrap_or_default()
-        };
-        let plain = names(layout.code_names);
-        let cells = names(layout.code_cells);
-        let mut all: Vec<(String, bool)> =
-            plain.iter().map(|name| (name.clone(), cells.contains(name))).collect();
-        let others = cells.into_iter().filter(|name| !plain.contains(name));
-        all.extend(others.chain(names(layout.code_free)).map(|name| (name, true)));
         let mut locals = Vec::new();
-        for (number, (name, is_cell)) in all.into_iter().enumerate() {
+        for (number, (name, is_cell)) in self.slots(memory, frame).into_iter().enumerate() {
             // The lowest bit says that the slot does not own its object.
             let mut object = self.word_of(memory, slots, 4 * number as u32) & !1;
             if is_cell && object != 0 {
@@ -264,13 +299,72 @@ impl Interpreter for Python {
                 locals.push((name, object));
             }
         }
-        locals
+        Scope { globals, mapping: if mapping == globals { 0 } else { mapping }, locals }
+    }
+
+    fn mapping_names(
+        &self,
+        diversion: &mut Diversion<'_>,
+        scope: &Scope,
+    ) -> Result<Vec<String>, Error> {
+        let mapping = if scope.mapping == 0 { scope.globals } else { scope.mapping };
+        let request = Request {
+            scope: Scope { globals: scope.globals, ..Scope::default() },
+            names: vec![("_wrr_names".to_owned(), mapping)],
+            source: NAMES.to_owned(),
+            only_expression: true,
+            text_bytes_max: NAME_BYTES_MAX,
+        };
+        Ok(match self.evaluate(diversion, &request)? {
+            Evaluated::Value { text, .. } => {
+                text.trim_matches('\'').split_whitespace().map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<String> {
+        self.slots(memory, frame).into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn raising(&self, memory: Memory<'_>, code: Address, index: u32) -> Raising {
+        let units = code.checked_add(self.layout.code_units);
+        let unit = units.and_then(|units| {
+            let (data, len) = list_at(memory, units)?;
+            if index >= len {
+                return None;
+            }
+            memory.bytes(data.checked_add(2 * index)?, 1)
+        });
+        match unit {
+            Some(&[op]) if u32::from(op) == self.layout.op_handler => Raising::Handler,
+            Some(&[op]) if u32::from(op) == self.layout.op_reraise => Raising::Again,
+            _ => Raising::Other,
+        }
+    }
+
+    fn is_object(&self, object: Address, identity: u64) -> Test {
+        let word = |offset: u32, among: Vec<(u32, u32)>| Test::Word {
+            path: vec![object.wrapping_add(offset)],
+            among,
+        };
+        let exactly = |value: u32| vec![(value, value)];
+        let counted = OTHER_FLAGS.map(|flags| (flags | 1, flags | IMMORTAL | COUNT));
+        Test::All(vec![
+            word(4, exactly((identity >> 32) as u32)),
+            word(self.layout.object_type, exactly(identity as u32)),
+            word(0, counted.to_vec()),
+        ])
+    }
+
+    fn is_plain(&self, type_name: &str) -> bool {
+        PLAIN.contains(&type_name)
     }
 
     fn identity(&self, memory: Memory<'_>, object: Address) -> Option<u64> {
         let references = memory.word(object)?;
-        let is_alive = references & DESTROYED == 0
-            && (references & IMMORTAL != 0 || references & COUNT != 0);
+        let is_alive =
+            references & DESTROYED == 0 && (references & IMMORTAL != 0 || references & COUNT != 0);
         let table = memory.word(object.checked_add(4)?)?;
         let ty = memory.word(object.checked_add(self.layout.object_type)?)?;
         is_alive.then_some(u64::from(table) << 32 | u64::from(ty))
@@ -281,13 +375,8 @@ impl Interpreter for Python {
         diversion: &mut Diversion<'_>,
         request: &Request,
     ) -> Result<Evaluated, Error> {
-        let layout = &self.layout;
-        let Some(memory) = diversion.memory(0) else {
-            return Ok(Evaluated::Failed("the program has no memory".to_owned()));
-        };
-        let memory = Memory(memory);
-        let mut names = self.locals(memory, request.frame);
-        names.extend(request.names.iter().cloned());
+        let Scope { globals, mapping, locals } = &request.scope;
+        let names: Vec<_> = locals.iter().chain(&request.names).collect();
         let mut bytes = Vec::new();
         let number = |bytes: &mut Vec<u8>, number: u32| bytes.extend(number.to_le_bytes());
         let text = |bytes: &mut Vec<u8>, text: &str| {
@@ -295,10 +384,10 @@ impl Interpreter for Python {
             bytes.extend_from_slice(text.as_bytes());
         };
         number(&mut bytes, request.text_bytes_max);
-        number(&mut bytes, self.word_of(memory, request.frame, layout.frame_globals));
-        number(&mut bytes, self.word_of(memory, request.frame, layout.frame_locals));
+        number(&mut bytes, *globals);
+        number(&mut bytes, *mapping);
         number(&mut bytes, names.len() as u32);
-        for (name, object) in &names {
+        for (name, object) in names {
             number(&mut bytes, *object);
             text(&mut bytes, name);
         }
@@ -307,7 +396,11 @@ impl Interpreter for Python {
         for step in [FLUSH, ROOM, EVALUATE] {
             let len = [bytes.len() as u32];
             let args = if step == ROOM { &len[..] } else { &[] };
-            let values = match diversion.call(step, args)? {
+            let called = match step {
+                EVALUATE => diversion.call_noting(step, args)?,
+                _ => diversion.call(step, args)?,
+            };
+            let values = match called {
                 Diverted::Returned(values) => values,
                 Diverted::Failed(what) => return Ok(Evaluated::Failed(what)),
                 Diverted::Interrupted => {
@@ -338,9 +431,8 @@ fn evaluated(bytes: &[u8]) -> Option<Evaluated> {
     let memory = Memory(bytes);
     let (kind, object) = (memory.word(0)?, memory.word(4)?);
     let type_len = memory.word(8)?;
-    let text = |at: u32, len: u32| {
-        Some(String::from_utf8_lossy(memory.bytes(at, len)?).into_owned())
-    };
+    let text =
+        |at: u32, len: u32| Some(String::from_utf8_lossy(memory.bytes(at, len)?).into_owned());
     let type_name = text(12, type_len)?;
     let at = 12u32.checked_add(type_len)?;
     let text = text(at.checked_add(4)?, memory.word(at)?)?;
@@ -362,11 +454,8 @@ mod tests {
         let mut bytes = vec![1, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0];
         bytes.extend_from_slice(b"int\x02\0\0\0");
         bytes.extend_from_slice(b"42");
-        let value = Evaluated::Value {
-            object: 256,
-            type_name: "int".to_owned(),
-            text: "42".to_owned(),
-        };
+        let value =
+            Evaluated::Value { object: 256, type_name: "int".to_owned(), text: "42".to_owned() };
         assert_eq!(evaluated(&bytes), Some(value));
         for len in 0..bytes.len() {
             assert_eq!(evaluated(&bytes[..len]), None, "{len} bytes");

@@ -1,11 +1,12 @@
 //! What a debugger searches for, as tests that the guest makes itself and questions where they pass.
 
-use crate::breakpoint::{Breakpoint, BreakpointId, begins_line};
+use crate::breakpoint::begins_line;
 use crate::interpreter::{Address, Interpreter, Place};
 use crate::memory::Memory;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wrr::format::Tick;
-use wrr::{Error, LookAt, Looked, Looker, Quest, Test, View, Walker};
+use wrr::{Error, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
 
 /// Which places a step can end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +21,42 @@ pub enum StepTo {
     Any,
 }
 
+/// The instruction that was executed last in each frame. The frame itself does not tell after a jump.
+#[derive(Debug, Default)]
+pub struct Past {
+    last: HashMap<Address, u32>,
+}
+
+impl Past {
+    /// What is known where a stretch begins.
+    pub fn begin(interpreter: &dyn Interpreter, walker: &mut Walker<'_>) -> Past {
+        let index = walker.shown_here();
+        let memory = walker.memory(0).unwrap_or_default();
+        let frames = interpreter.frames(Memory(memory), index);
+        Past { last: frames.iter().map(|frame| (frame.address, frame.index)).collect() }
+    }
+
+    /// A place is passed; gives the instruction before it in its frame, `None` where the frame begins.
+    pub fn pass(&mut self, place: &Place) -> Option<u32> {
+        let before = self.last.insert(place.frame, place.index);
+        place.before.map(|by_itself| before.unwrap_or(by_itself))
+    }
+}
+
+/// A [`Past`] that a quest and its lookers share.
+pub(crate) type SharedPast = Arc<Mutex<Past>>;
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A step.
 pub struct Step {
     interpreter: Arc<dyn Interpreter>,
     to: StepTo,
     is_backward: bool,
     activation: Arc<Mutex<Activation>>,
+    past: SharedPast,
 }
 
 /// Going back in a frame must not lead into an earlier call that had its frame at the same address.
@@ -40,24 +71,13 @@ struct Activation {
 impl Step {
     /// A step to the next such place.
     pub fn forward(interpreter: Arc<dyn Interpreter>, to: StepTo) -> Step {
-        Step { interpreter, to, is_backward: false, activation: Arc::default() }
+        let (activation, past) = (Arc::default(), Arc::default());
+        Step { interpreter, to, is_backward: false, activation, past }
     }
 
     /// A step to the last such place before.
     pub fn backward(interpreter: Arc<dyn Interpreter>, to: StepTo) -> Step {
         Step { is_backward: true, ..Step::forward(interpreter, to) }
-    }
-}
-
-impl Step {
-    /// From a frame to the place around it where it was called.
-    pub fn to_caller(
-        interpreter: Arc<dyn Interpreter>,
-        own: Address,
-        around: Vec<Address>,
-    ) -> Step {
-        let _ = own;
-        Step::backward(interpreter, StepTo::Instruction(around))
     }
 }
 
@@ -87,8 +107,9 @@ impl Quest for Step {
         (LookAt::Passages, test)
     }
 
-    fn begin(&mut self, _walker: &mut Walker<'_>) -> Result<(), Error> {
-        let mut activation = self.activation.lock().unwrap_or_else(PoisonError::into_inner);
+    fn begin(&mut self, walker: &mut Walker<'_>, _until: Target) -> Result<(), Error> {
+        *locked(&self.past) = Past::begin(&*self.interpreter, walker);
+        let mut activation = locked(&self.activation);
         if let (StepTo::LineIn(frames), true) = (&mut self.to, activation.has_begun) {
             frames.remove(0);
         }
@@ -100,6 +121,7 @@ impl Quest for Step {
         let interpreter = Arc::clone(&self.interpreter);
         let to = self.to.clone();
         let activation = self.is_backward.then(|| Arc::clone(&self.activation));
+        let past = Arc::clone(&self.past);
         Box::new(move |view: &View<'_>| {
             let Some(place) = interpreter.place(view) else { return Looked::On };
             let memory = Memory(view.memory);
@@ -107,73 +129,17 @@ impl Quest for Step {
             if !code.is_of_the_program {
                 return Looked::Known;
             }
+            let before = locked(&past).pass(&place);
             let stops = match &to {
                 StepTo::Any | StepTo::Instruction(_) => true,
-                StepTo::Line | StepTo::LineIn(_) => begins_line(&code, place.index, place.before),
+                StepTo::Line | StepTo::LineIn(_) => begins_line(&code, place.index, before),
             };
             if let (StepTo::LineIn(frames), Some(activation)) = (&to, &activation)
                 && let Some(own) = frames.first()
             {
-                let mut activation = activation.lock().unwrap_or_else(PoisonError::into_inner);
-                return activation.see(&place, *own, stops, view.tick);
+                return locked(activation).see(&place, *own, stops, view.tick);
             }
             if stops { Looked::Stop } else { Looked::On }
         })
-    }
-}
-
-/// Where breakpoints are, and what has stopped the program at one.
-pub struct Breaks {
-    pub interpreter: Arc<dyn Interpreter>,
-    pub breakpoints: Vec<Breakpoint>,
-    /// Whoever has to be asked: conditions that are evaluated.
-    pub hit: Arc<Mutex<Option<BreakpointId>>>,
-}
-
-impl Breaks {
-    /// The breakpoint at a place.
-    fn at(
-        interpreter: &dyn Interpreter,
-        breakpoints: &[Breakpoint],
-        view: &View<'_>,
-    ) -> Option<Result<BreakpointId, Looked>> {
-        let place = interpreter.place(view)?;
-        let code = interpreter.code(Memory(view.memory), place.code)?;
-        let mut near = breakpoints.iter().filter(|b| b.location.may_be_in(&code)).peekable();
-        if near.peek().is_none() {
-            return Some(Err(Looked::Known));
-        }
-        let found = near.find(|b| b.location.is_at(&code, place.index, place.before));
-        Some(found.map(|b| b.id).ok_or(Looked::On))
-    }
-}
-
-impl Quest for Breaks {
-    fn test(&mut self) -> (LookAt, Test) {
-        (LookAt::Passages, self.interpreter.in_new_code())
-    }
-
-    fn looker(&mut self) -> Box<dyn Looker> {
-        let interpreter = Arc::clone(&self.interpreter);
-        let breakpoints = self.breakpoints.clone();
-        let hit = Arc::clone(&self.hit);
-        Box::new(move |view: &View<'_>| {
-            match Breaks::at(&*interpreter, &breakpoints, view) {
-                Some(Ok(id)) => {
-                    *hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
-                    Looked::Stop
-                }
-                Some(Err(looked)) => looked,
-                None => Looked::On,
-            }
-        })
-    }
-
-    fn is_certain(&self) -> bool {
-        self.breakpoints.iter().all(|b| b.condition.is_none() && b.ignore == 0)
-    }
-
-    fn confirm(&mut self, _walker: &mut Walker<'_>) -> Result<bool, Error> {
-        Ok(true)
     }
 }

@@ -10,13 +10,14 @@
 //! Stopping unwinds the guest's stack into frames (see `frames`), so a stopped guest has nothing on the native stack.
 //! Invariant: while the guest is stopped, its state is in its memories, globals, tables and frames, and nowhere else.
 
+use crate::accesses::{Accesses, access};
 use crate::admit::Refusal;
 use crate::ending::{Ended, How, ended_by};
 use crate::entry::Entry;
 use crate::images::Images;
 use crate::kept::Held;
 use crate::limiter::Limiter;
-use crate::look::{Looking, look_of};
+use crate::look::{Lookers, Looking, look_of};
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
@@ -91,6 +92,8 @@ pub(crate) struct State {
     pub looked_up_to: Option<Tick>,
     /// Somebody looks at the guest.
     pub looking: Option<Looking>,
+    /// What is read and written, if that is noted.
+    pub accesses: Option<Accesses>,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -143,8 +146,8 @@ pub struct Guest {
     pub(crate) has_ended: bool,
     /// See `function_indices`.
     pub(crate) indices: Option<std::collections::HashMap<usize, u32>>,
-    /// Where the looker is put, and the memory that lookers have; in the inspect variant.
-    pub(crate) lookers: Option<(Table, Memory)>,
+    /// In the inspect variant.
+    pub(crate) lookers: Option<Lookers>,
 }
 
 impl Program {
@@ -240,6 +243,7 @@ impl Guest {
             is_giving: false,
             looked_up_to: None,
             looking: None,
+            accesses: None,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -248,7 +252,8 @@ impl Guest {
         define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
         let poll = Func::wrap(&mut store, poll);
         let (look, lookers) = look_of(&mut store, program, variant, poll)?;
-        let host = [poll, Func::wrap(&mut store, trap), look];
+        let access = Func::wrap(&mut store, access);
+        let host = [poll, Func::wrap(&mut store, trap), look, access];
         let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
         let own = compiled.module.imports().len().saturating_sub(HOST_FUNCTIONS.len());
         let added = compiled.module.imports().skip(own);
@@ -602,6 +607,10 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
                 stops = true;
             }
         }
+    }
+    if stops && state.accesses.is_some() {
+        // This variant cannot be stopped.
+        return Err(Trap::Interrupt.into());
     }
     if stops {
         return stop(&mut caller, Pause::Tick);

@@ -6,6 +6,7 @@
 //!
 //! Invariant: two runs of one [`Program`] with equal outcomes of all host calls do the same.
 
+mod accesses;
 mod admit;
 mod aside;
 mod cache;

@@ -7,20 +7,21 @@
 //!
 //! ```text
 //! 0 .. TABLE_BYTES   what need not be asked about any more, by hash (see Test::News)
-//! from there         for each Test::Changed: one byte that says whether the bytes were there, then the bytes
+//! from there         for each Test::Changed: how many words, where the last one ends, and each word's address and what it was (u32, u32, …)
 //! ```
 //!
 //! Invariant: looking changes nothing that the guest could see.
 
 use crate::admit::Refusal;
 use crate::guest::{Guest, State, stop, tick_of};
+use crate::program::Program;
+use std::collections::HashMap;
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
     ImportSection, Instruction as I, MemArg, MemorySection, MemoryType, Module, TableSection,
     TableType, TypeSection, ValType,
 };
 use wasmtime::{Caller, Func, Instance, Memory, Ref, Store, Table, Val};
-use crate::program::Program;
 use wrr_trace::{Pause, Tick};
 use wrr_transform::{LOOK_PASSAGES, LOOK_TICKS, Place, Variant};
 
@@ -38,12 +39,15 @@ pub enum LookAt {
 pub enum Test {
     /// Passes.
     Always,
-    /// The bytes are not those that they were when it was last asked, or when the test was set; also if they are only there now, or not any more.
+    /// One of these words is not what it was when somebody was last asked, or when the test was set; also if the memory does not have it any more.
     Changed {
-        /// The first one's address.
-        at: u64,
-        /// How many.
-        len: u32,
+        /// Their addresses.
+        words: Vec<u32>,
+    },
+    /// It is the entry of one of these functions, as the original module numbers them.
+    Entry {
+        /// The functions.
+        functions: Vec<u32>,
     },
     /// The word at the end of a path is in one of the ranges, bounds included. The path starts with a word at an address; to each word an offset is added, and
     /// the word at that address is the next. A word outside of the memory is 0.
@@ -121,13 +125,29 @@ pub(crate) struct Looking {
     stopped: bool,
 }
 
+/// What lookers need of a guest.
+pub(crate) struct Lookers {
+    /// Where the looker is put.
+    table: Table,
+    /// The memory that they have.
+    own: Memory,
+    ask: Func,
+    /// Those that were made, by their modules.
+    made: HashMap<Vec<u8>, Func>,
+}
+
 /// A [`Test::Changed`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Expected {
-    at: u64,
-    len: u32,
-    /// Of the byte that says whether they were there, in the looker's memory.
+    words: Vec<u32>,
+    /// Where it stands in the looker's memory.
     place: u32,
+}
+
+impl Expected {
+    fn bytes(&self) -> u32 {
+        8 + 8 * self.words.len() as u32
+    }
 }
 
 /// The table of what is known, in bytes, and its entries of 8 bytes.
@@ -147,7 +167,7 @@ pub(crate) fn look_of(
     program: &Program,
     variant: Variant,
     poll: Func,
-) -> Result<(Func, Option<(Table, Memory)>), Refusal> {
+) -> Result<(Func, Option<Lookers>), Refusal> {
     if variant != Variant::Inspect {
         return Ok((Func::wrap(&mut store, |_: i64, _: i64, _: i32, _: i32| {}), None));
     }
@@ -160,7 +180,8 @@ pub(crate) fn look_of(
     let look = made.get_func(&mut store, "look").ok_or_else(missing)?;
     let table = made.get_table(&mut store, "looker").ok_or_else(missing)?;
     let own = made.get_memory(&mut store, "own").ok_or_else(missing)?;
-    Ok((look, Some((table, own))))
+    let ask = Func::wrap(&mut store, ask);
+    Ok((look, Some(Lookers { table, own, ask, made: HashMap::new() })))
 }
 
 /// The module behind `wrr.look`.
@@ -229,7 +250,6 @@ struct Writer {
     expected: Vec<Expected>,
     /// Where the next one's bytes stand.
     place: u32,
-    is_64: bool,
 }
 
 /// The guest's memory and the looker's own, in the looker.
@@ -238,10 +258,12 @@ const OWN: u32 = 1;
 /// Functions of the looker.
 const ASK: u32 = 0;
 const WORD: u32 = 1;
-/// Locals of its main function: the site, the passage's local, and the words of [`Test::News`].
+const CHANGED: u32 = 2;
+/// Locals of its main function: the site, the passage's local, the words of [`Test::News`], and that of [`Test::Word`].
 const SITE: u32 = 0;
 const VALUE: u32 = 1;
 const WORDS: [u32; 2] = [2, 3];
+const PATH_END: u32 = 4;
 
 fn memarg(offset: u64, memory_index: u32) -> MemArg {
     MemArg { offset, align: 0, memory_index }
@@ -260,11 +282,12 @@ impl Writer {
     fn test(&mut self, test: &Test) {
         match test {
             Test::Always => self.constant(1),
-            Test::Changed { at, len } => self.changed(*at, *len),
+            Test::Changed { words } => self.changed(words),
+            Test::Entry { functions } => self.entry(functions),
             Test::Word { path, among } => {
                 self.path(path);
-                self.put(I::LocalSet(WORDS[0]));
-                self.among(WORDS[0], among);
+                self.put(I::LocalSet(PATH_END));
+                self.among(PATH_END, among);
             }
             Test::Shown { among } => self.among(VALUE, among),
             Test::News { paths } => self.news(paths),
@@ -321,66 +344,23 @@ impl Writer {
         }
     }
 
-    /// The size of the guest's memory in bytes, as 64 bits.
-    fn size(&mut self) {
-        self.put(I::MemorySize(GUEST));
-        if !self.is_64 {
-            self.put(I::I64ExtendI32U);
-        }
-        self.put(I::I64Const(16));
-        self.put(I::I64Shl);
+    fn changed(&mut self, words: &[u32]) {
+        let expected = Expected { words: words.to_vec(), place: self.place };
+        self.constant(self.place);
+        self.put(I::Call(CHANGED));
+        self.place += expected.bytes();
+        self.expected.push(expected);
     }
 
-    fn changed(&mut self, at: u64, len: u32) {
-        let place = self.place;
-        self.place += 1 + len;
-        self.expected.push(Expected { at, len, place });
-        // Whether they are there.
-        self.size();
-        self.put(I::I64Const(at.saturating_add(u64::from(len)) as i64));
-        self.put(I::I64GeU);
-        self.put(I::LocalTee(WORDS[0]));
-        self.constant(place);
-        self.put(I::I32Load8U(memarg(0, OWN)));
-        self.put(I::I32Ne);
-        self.put(I::If(BlockType::Result(ValType::I32)));
-        self.constant(1);
-        self.put(I::Else);
-        self.put(I::LocalGet(WORDS[0]));
-        self.put(I::If(BlockType::Result(ValType::I32)));
+    /// A site's number is above 32 bits; that of an entry is 0.
+    fn entry(&mut self, functions: &[u32]) {
         self.constant(0);
-        let mut done = 0;
-        while done < len {
-            let bytes = match len - done {
-                8.. => 8,
-                4.. => 4,
-                _ => 1,
-            };
-            let theirs = at + u64::from(done);
-            match self.is_64 {
-                true => self.put(I::I64Const(theirs as i64)),
-                false => self.put(I::I32Const(theirs as u32 as i32)),
-            }
-            self.load(bytes, GUEST);
-            self.constant(place + 1 + done);
-            self.load(bytes, OWN);
-            self.put(if bytes == 8 { I::I64Ne } else { I::I32Ne });
+        for &function in functions {
+            self.put(I::LocalGet(SITE));
+            self.put(I::I64Const(i64::from(function)));
+            self.put(I::I64Eq);
             self.put(I::I32Or);
-            done += bytes;
         }
-        self.put(I::Else);
-        self.constant(0);
-        self.put(I::End);
-        self.put(I::End);
-    }
-
-    fn load(&mut self, bytes: u32, memory: u32) {
-        let at = memarg(0, memory);
-        self.put(match bytes {
-            8 => I::I64Load(at),
-            4 => I::I32Load(at),
-            _ => I::I32Load8U(at),
-        });
     }
 
     /// Compares the pair with what stands in its place of the table, and puts it there: it is taken out again if the looker says so.
@@ -426,13 +406,17 @@ fn wants_news(test: &Test) -> bool {
         Test::News { .. } => true,
         Test::All(tests) | Test::Any(tests) => tests.iter().any(wants_news),
         Test::Not(test) => wants_news(test),
-        Test::Always | Test::Changed { .. } | Test::Word { .. } | Test::Shown { .. } => false,
+        Test::Always
+        | Test::Changed { .. }
+        | Test::Entry { .. }
+        | Test::Word { .. }
+        | Test::Shown { .. } => false,
     }
 }
 
 /// A looker's module, and what it compares.
 fn looker(test: &Test, is_64: bool) -> (Vec<u8>, Vec<Expected>, u32) {
-    let mut writer = Writer { body: Vec::new(), expected: Vec::new(), place: TABLE_BYTES, is_64 };
+    let mut writer = Writer { body: Vec::new(), expected: Vec::new(), place: TABLE_BYTES };
     writer.test(test);
     writer.put(I::If(BlockType::Empty));
     writer.put(I::LocalGet(SITE));
@@ -463,14 +447,15 @@ fn looker(test: &Test, is_64: bool) -> (Vec<u8>, Vec<Expected>, u32) {
     imports.import("main", "own", EntityType::Memory(memory_type(0, false)));
     module.section(&imports);
     let mut functions = FunctionSection::new();
-    functions.function(1).function(2);
+    functions.function(1).function(1).function(2);
     module.section(&functions);
     let mut exports = ExportSection::new();
-    exports.export("looker", ExportKind::Func, 2);
+    exports.export("looker", ExportKind::Func, 3);
     module.section(&exports);
     let mut code = CodeSection::new();
     code.function(&word(is_64));
-    let mut body = Function::new([(2, ValType::I32)]);
+    code.function(&changed(is_64));
+    let mut body = Function::new([(3, ValType::I32)]);
     for instruction in &writer.body {
         body.instruction(instruction);
     }
@@ -509,6 +494,63 @@ fn word(is_64: bool) -> Function {
     word
 }
 
+/// The function that says whether one of the words of a [`Test::Changed`] has changed. It is given where the test's part of the looker's memory is.
+fn changed(is_64: bool) -> Function {
+    const AT: u32 = 0;
+    const END: u32 = 1;
+    let mut changed = Function::new([(1, ValType::I32)]);
+    let mut put = |instruction: I<'_>| {
+        changed.instruction(&instruction);
+    };
+    // Whether they are all there.
+    put(I::MemorySize(GUEST));
+    if !is_64 {
+        put(I::I64ExtendI32U);
+    }
+    put(I::I64Const(16));
+    put(I::I64Shl);
+    put(I::LocalGet(AT));
+    put(I::I64Load32U(memarg(4, OWN)));
+    put(I::I64LtU);
+    put(I::If(BlockType::Empty));
+    put(I::I32Const(1));
+    put(I::Return);
+    put(I::End);
+    put(I::LocalGet(AT));
+    put(I::LocalGet(AT));
+    put(I::I32Load(memarg(0, OWN)));
+    put(I::I32Const(3));
+    put(I::I32Shl);
+    put(I::I32Add);
+    put(I::LocalSet(END));
+    put(I::Block(BlockType::Empty));
+    put(I::Loop(BlockType::Empty));
+    put(I::LocalGet(AT));
+    put(I::LocalGet(END));
+    put(I::I32Eq);
+    put(I::BrIf(1));
+    put(I::LocalGet(AT));
+    put(I::I32Const(8));
+    put(I::I32Add);
+    put(I::LocalTee(AT));
+    put(I::I32Load(memarg(0, OWN)));
+    if is_64 {
+        put(I::I64ExtendI32U);
+    }
+    put(I::I32Load(memarg(0, GUEST)));
+    put(I::LocalGet(AT));
+    put(I::I32Load(memarg(4, OWN)));
+    put(I::I32Eq);
+    put(I::BrIf(0));
+    put(I::I32Const(1));
+    put(I::Return);
+    put(I::End);
+    put(I::End);
+    put(I::I32Const(0));
+    put(I::End);
+    changed
+}
+
 impl Guest {
     /// Looks at the guest from now on while it runs, or not any more. Where the test passes, `looker` is asked. Only the inspect variant can be looked
     /// at. A guest that goes on from a stop is not looked at where it stands.
@@ -525,22 +567,31 @@ impl Guest {
             return Err(Refusal::Engine("only the inspect variant can be looked at".to_owned()));
         }
         let missing = || Refusal::Engine("the transformed module lacks a part".to_owned());
-        let (table, own) = self.lookers.ok_or_else(missing)?;
+        let Lookers { table, own, ask, .. } = *self.lookers.as_ref().ok_or_else(missing)?;
         let guest = self.memories()?.first().copied();
         let is_64 = guest.is_some_and(|memory| memory.ty(&self.store).is_64());
-        // A guest without a memory has no words: its own stands for it, where nothing has been written.
         let (wasm, expected, own_bytes) = looker(test, is_64);
-        let module = wasmtime::Module::from_binary(&self.program.engine, &wasm).map_err(failed)?;
         let more = u64::from(own_bytes).div_ceil(1 << 16).saturating_sub(own.size(&self.store));
-        let ask = Func::wrap(&mut self.store, ask);
-        let imports = [ask.into(), guest.unwrap_or(own).into(), own.into()];
         self.store.data_mut().limiter.own = true;
-        let made = own
-            .grow(&mut self.store, more)
-            .and_then(|_| Instance::new(&mut self.store, &module, &imports));
+        let grown = own.grow(&mut self.store, more);
         self.store.data_mut().limiter.own = false;
-        let function = made.map_err(failed)?.get_func(&mut self.store, "looker");
-        let function = function.ok_or_else(missing)?;
+        grown.map_err(failed)?;
+        let known = self.lookers.as_ref().and_then(|lookers| lookers.made.get(&wasm).copied());
+        let function = match known {
+            Some(function) => function,
+            None => {
+                let module = self.program.looker(&wasm)?;
+                // A guest without a memory has no words: its own stands for it, where nothing has been written.
+                let imports = [ask.into(), guest.unwrap_or(own).into(), own.into()];
+                self.store.data_mut().limiter.own = true;
+                let made = Instance::new(&mut self.store, &module, &imports);
+                self.store.data_mut().limiter.own = false;
+                let function = made.map_err(failed)?.get_func(&mut self.store, "looker");
+                let function = function.ok_or_else(missing)?;
+                self.lookers.as_mut().map(|lookers| lookers.made.insert(wasm, function));
+                function
+            }
+        };
         table.set(&mut self.store, 0, Ref::Func(Some(function))).map_err(failed)?;
         own.data_mut(&mut self.store)[..TABLE_BYTES as usize].fill(0);
         let looking = Looking { looker: looker_of, guest, own, expected, stopped: false };
@@ -591,15 +642,20 @@ impl Guest {
 fn refresh(mut store: impl wasmtime::AsContextMut, looking: &Looking) {
     let Some(guest) = looking.guest else { return };
     for expected in &looking.expected {
-        let len = expected.len as usize;
-        let there = usize::try_from(expected.at).ok().and_then(|at| {
-            guest.data(store.as_context()).get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
-        });
-        let own = &mut looking.own.data_mut(store.as_context_mut())[expected.place as usize..];
-        own[0] = u8::from(there.is_some());
-        if let Some(bytes) = there {
-            own[1..=len].copy_from_slice(&bytes);
+        let memory = guest.data(store.as_context());
+        let mut bytes = Vec::with_capacity(expected.bytes() as usize);
+        let end = expected.words.iter().max().map_or(0, |last| last.saturating_add(4));
+        bytes.extend_from_slice(&(expected.words.len() as u32).to_le_bytes());
+        // Words that are not there are not compared: they count as changed when they are, and until then.
+        bytes.extend_from_slice(&end.to_le_bytes());
+        for &word in &expected.words {
+            let at = word as usize;
+            bytes.extend_from_slice(&word.to_le_bytes());
+            bytes.extend_from_slice(memory.get(at..at.saturating_add(4)).unwrap_or(&[0; 4]));
         }
+        let place = expected.place as usize;
+        let own = looking.own.data_mut(store.as_context_mut());
+        own[place..place + bytes.len()].copy_from_slice(&bytes);
     }
 }
 

@@ -69,10 +69,12 @@ struct Shared {
     run: OnceLock<Compiled>,
     counted: OnceLock<Compiled>,
     inspect: OnceLock<Compiled>,
+    accesses: OnceLock<Compiled>,
     pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
     names: OnceLock<HashMap<u32, String>>,
     trampoline: OnceLock<wasmtime::Module>,
+    lookers: Mutex<HashMap<Vec<u8>, wasmtime::Module>>,
 }
 
 impl Program {
@@ -91,7 +93,7 @@ impl Program {
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
         let factor = match (purpose, variant) {
-            (Purpose::Live, Variant::Run | Variant::Inspect) => 1,
+            (Purpose::Live, Variant::Run | Variant::Inspect | Variant::Accesses) => 1,
             _ => NATIVE_STACK_FACTOR,
         };
         let stack_bytes = stack_bytes(limits, factor)?;
@@ -104,10 +106,12 @@ impl Program {
             run: OnceLock::new(),
             counted: OnceLock::new(),
             inspect: OnceLock::new(),
+            accesses: OnceLock::new(),
             pieces: Mutex::new(HashMap::new()),
             layouts: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
             trampoline: OnceLock::new(),
+            lookers: Mutex::new(HashMap::new()),
         };
         let limits = *limits;
         let program = Program { engine, limits, stack_bytes, purpose, shared: Arc::new(shared) };
@@ -115,6 +119,14 @@ impl Program {
         check_imports(&compiled.module)?;
         check_size(&compiled.module, &limits)?;
         Ok(program)
+    }
+
+    /// Compiles a variant if that has not been done.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub fn prepare(&self, variant: Variant, observer: &dyn Observer) -> Result<(), Refusal> {
+        self.compile(variant, observer).map(|_| ())
     }
 
     /// The variant, compiled now if it has not been.
@@ -127,6 +139,7 @@ impl Program {
             Variant::Run => &self.shared.run,
             Variant::Counted => &self.shared.counted,
             Variant::Inspect => &self.shared.inspect,
+            Variant::Accesses => &self.shared.accesses,
         };
         if let Some(compiled) = cell.get() {
             return Ok(compiled);
@@ -174,8 +187,8 @@ impl Program {
 
     /// A variant that is compiled already: loading compiled one.
     pub(crate) fn loaded(&self) -> &Compiled {
-        let Shared { run, counted, inspect, .. } = &*self.shared;
-        let found = [run, counted, inspect].into_iter().find_map(OnceLock::get);
+        let Shared { run, counted, inspect, accesses, .. } = &*self.shared;
+        let found = [run, counted, inspect, accesses].into_iter().find_map(OnceLock::get);
         found.expect("a program is only made with one of its variants")
     }
 
@@ -256,6 +269,17 @@ impl Program {
         Ok(self.shared.trampoline.get_or_init(|| module).clone())
     }
 
+    /// A looker's module, compiled.
+    pub(crate) fn looker(&self, wasm: &[u8]) -> Result<wasmtime::Module, Refusal> {
+        let lookers = || self.shared.lookers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = lookers().get(wasm) {
+            return Ok(module.clone());
+        }
+        let module = wasmtime::Module::from_binary(&self.engine, wasm).map_err(refused)?;
+        lookers().insert(wasm.to_vec(), module.clone());
+        Ok(module)
+    }
+
     /// The layouts of a function's frames.
     pub(crate) fn layouts(&self, function: u32) -> Result<Arc<Vec<FrameLayout>>, Refusal> {
         let layouts = || self.shared.layouts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -285,6 +309,17 @@ impl Program {
         let names =
             self.shared.names.get_or_init(|| wrr_transform::function_names(&self.shared.bytes));
         names.get(&function).cloned()
+    }
+
+    /// The functions whose name in the original's name section is accepted, ascending.
+    #[must_use]
+    pub fn functions_where(&self, mut accepts: impl FnMut(&str) -> bool) -> Vec<u32> {
+        let names =
+            self.shared.names.get_or_init(|| wrr_transform::function_names(&self.shared.bytes));
+        let mut found: Vec<u32> =
+            names.iter().filter(|(_, name)| accepts(name)).map(|(index, _)| *index).collect();
+        found.sort_unstable();
+        found
     }
 
     /// Everything that compiled code depends on.

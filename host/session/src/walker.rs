@@ -10,21 +10,24 @@
 //!
 //! Invariant: nothing that is done with a walker changes the run; where it stands depends on nothing but the position.
 
+mod diversion;
+
+pub use diversion::{Diversion, Diverted};
+
 use crate::job::entry;
 use crate::moment::Last;
 use crate::playback::{Played, until_of};
 use crate::{Error, Moment, Trace};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use wrr_engine::{
-    Aside, Beat, Entry, Guest, Heart, How, Kept, LookAt, Looked, Looker, Program, Reached,
-    StackFrame, Test, Variant, View,
+    Beat, Entry, Guest, Heart, Kept, LookAt, Looked, Looker, Program, Reached, StackFrame, Test,
+    Variant, View,
 };
 use wrr_timeline::{Position, Target};
 use wrr_trace::{EventIndex, HostState, Pause, Tick};
-use wrr_wasi::{Host, Live, LiveConfig, Output, Stdin};
+use wrr_wasi::Host;
 
 /// How many states are kept in memory at most.
 const KEPT_MAX: usize = 64;
@@ -38,15 +41,14 @@ const STRETCH_PARTS: u64 = 8;
 /// How often an interrupt is looked for, in ticks.
 const BEAT_TICKS: u64 = 200_000;
 
-/// How much of what a diversion prints is kept, in bytes.
-const PRINTED_BYTES_MAX: usize = 1 << 20;
-
 /// A recorded run that stands at a position.
 pub struct Walker<'a> {
     trace: &'a Trace<'a>,
     program: Program,
     entry: Entry,
     guest: Guest,
+    /// Where evaluations are made of which is noted what they read.
+    noting: Option<Guest>,
     kept: BTreeMap<Position, Point>,
     /// Ascending.
     checkpoints: Vec<(Position, usize)>,
@@ -119,11 +121,11 @@ pub trait Quest {
         Ok(true)
     }
 
-    /// The walker stands where a stretch begins, before it is looked at.
+    /// The walker stands where a stretch begins, before it is looked at up to `until`; it stands there again afterwards.
     ///
     /// # Errors
     /// What it needs cannot be found out.
-    fn begin(&mut self, _walker: &mut Walker<'_>) -> Result<(), Error> {
+    fn begin(&mut self, _walker: &mut Walker<'_>, _until: Target) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -159,6 +161,7 @@ impl<'a> Trace<'a> {
             program,
             entry,
             guest,
+            noting: None,
             kept: BTreeMap::new(),
             checkpoints,
             last: last.target,
@@ -242,6 +245,12 @@ impl<'a> Walker<'a> {
         self.program.function_name(function)
     }
 
+    /// The functions of the module whose names, as they stand in it, are accepted.
+    #[must_use]
+    pub fn functions_where(&self, accepts: impl FnMut(&str) -> bool) -> Vec<u32> {
+        self.program.functions_where(accepts)
+    }
+
     /// The interrupt has been seen.
     pub fn clear_interrupt(&self) {
         self.interrupt.store(false, Ordering::Relaxed);
@@ -252,8 +261,13 @@ impl<'a> Walker<'a> {
         self.guest.shown_here()
     }
 
+    fn interruptible(&self) -> Interruptible {
+        Interruptible(Arc::clone(&self.interrupt))
+    }
+
     fn set_heart(&mut self) {
-        self.guest.set_heart(Some(Box::new(Interruptible(Arc::clone(&self.interrupt)))));
+        let heart = self.interruptible();
+        self.guest.set_heart(Some(Box::new(heart)));
     }
 
     /// Goes to a moment.
@@ -299,8 +313,7 @@ impl<'a> Walker<'a> {
     /// Stands somewhere before the target, as near as a state is known, and not behind it.
     fn approach(&mut self, target: Target) -> Result<(), Error> {
         let here = self.position();
-        let from_here =
-            (!self.guest.has_ended() && target.is_at_or_after(here)).then_some(here);
+        let from_here = (!self.guest.has_ended() && target.is_at_or_after(here)).then_some(here);
         let kept = self.kept.keys().rev().find(|at| target.is_at_or_after(**at)).copied();
         let end = self.checkpoints.partition_point(|(at, _)| target.is_at_or_after(*at));
         let loaded = self.checkpoints[..end].last().copied();
@@ -369,9 +382,8 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let host = Host::at(trace.source_at(at.event, point.host.clone())?, at.event);
-        self.guest =
-            Guest::fork(&self.program, Variant::Inspect, &self.entry, &point.kept, host)
-                .map_err(refused)?;
+        self.guest = Guest::fork(&self.program, Variant::Inspect, &self.entry, &point.kept, host)
+            .map_err(refused)?;
         self.set_heart();
         Ok(())
     }
@@ -381,9 +393,8 @@ impl<'a> Walker<'a> {
         let from = self.guest.tick();
         let guest = &mut self.guest;
         let reached = self.program.on_guest_stack(|| guest.go(until_of(target)));
-        let reached = reached
-            .and_then(|reached| reached)
-            .map_err(|refusal| self.trace.refused(refusal))?;
+        let reached =
+            reached.and_then(|reached| reached).map_err(|refusal| self.trace.refused(refusal))?;
         let here = self.guest.tick();
         self.stats.replayed_ticks += here.0.saturating_sub(from.0);
         let position = match reached {
@@ -428,16 +439,28 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// What replaying, looking and confirming give.
     pub fn search_on(&mut self, quest: &mut dyn Quest) -> Result<Searched, Error> {
+        self.search_on_until(quest, self.last)
+    }
+
+    /// As [`Walker::search_on`], not beyond a target.
+    ///
+    /// # Errors
+    /// As [`Walker::search_on`].
+    pub fn search_on_until(
+        &mut self,
+        quest: &mut dyn Quest,
+        until: Target,
+    ) -> Result<Searched, Error> {
         let from = self.position();
-        if self.last == target_of(from) {
+        if !until.is_at_or_after(from) || until == target_of(from) {
             return Ok(Searched::Nothing);
         }
         self.keep()?;
-        quest.begin(self)?;
+        quest.begin(self, until)?;
         loop {
             let (at, test) = quest.test();
             let looker = quest.looker();
-            match self.look_on((at, &test), looker, self.last)? {
+            match self.look_on((at, &test), looker, until)? {
                 Walked::Looked if quest.is_certain() || quest.confirm(self)? => {
                     return Ok(Searched::Found);
                 }
@@ -463,15 +486,31 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// As [`Walker::search_on`].
     pub fn search_back(&mut self, quest: &mut dyn Quest) -> Result<Searched, Error> {
+        self.search_back_until(quest, Tick(0))
+    }
+
+    /// As [`Walker::search_back`], not before a tick.
+    ///
+    /// # Errors
+    /// As [`Walker::search_on`].
+    pub fn search_back_until(
+        &mut self,
+        quest: &mut dyn Quest,
+        until: Tick,
+    ) -> Result<Searched, Error> {
         let from = self.position();
         let mut upper = Bound { at: from, is_in: false };
         loop {
-            if !self.stand_before(upper.at)? {
+            if upper.at.tick < until || !self.stand_before(upper.at)? {
                 self.go_back_to(from)?;
                 return Ok(Searched::Nothing);
             }
             let lower = self.position();
             match self.last_in_stretch(quest, upper)? {
+                Searched::Found if self.position().tick < until => {
+                    self.go_back_to(from)?;
+                    return Ok(Searched::Nothing);
+                }
                 Searched::Found => return Ok(Searched::Found),
                 // Nobody looks at the place where a stretch begins: it belongs to the one before.
                 Searched::Nothing => upper = Bound { at: lower, is_in: true },
@@ -504,15 +543,11 @@ impl<'a> Walker<'a> {
     }
 
     /// Searches the stretch from where it stands up to a position for the last place, and goes there.
-    fn last_in_stretch(
-        &mut self,
-        quest: &mut dyn Quest,
-        upper: Bound,
-    ) -> Result<Searched, Error> {
+    fn last_in_stretch(&mut self, quest: &mut dyn Quest, upper: Bound) -> Result<Searched, Error> {
         let until = target_of(upper.at);
         let lower = self.guest.tick().0;
         let step = (upper.at.tick.0 - lower) / STRETCH_PARTS;
-        quest.begin(self)?;
+        quest.begin(self, until)?;
         let mut found: Option<Position> = None;
         loop {
             let here = self.guest.tick().0;
@@ -574,6 +609,30 @@ impl<'a> Walker<'a> {
         Ok(walked)
     }
 
+    /// The last tick before a target at which something holds; stands afterwards where it stood before.
+    ///
+    /// # Errors
+    /// As [`Walker::look_on`].
+    pub fn last_where(
+        &mut self,
+        at: LookAt,
+        test: &Test,
+        until: Target,
+    ) -> Result<Option<Tick>, Error> {
+        let from = self.position();
+        self.keep()?;
+        let last = Arc::new(AtomicU64::new(u64::MAX));
+        let noted = Arc::clone(&last);
+        let noting = move |view: &View<'_>| {
+            noted.store(view.tick.0, Ordering::Relaxed);
+            Looked::On
+        };
+        self.look_on((at, test), Box::new(noting), until)?;
+        self.go_back_to(from)?;
+        let last = last.load(Ordering::Relaxed);
+        Ok((last != u64::MAX).then_some(Tick(last)))
+    }
+
     /// Stops wherever the looker does, and asks.
     fn confirm_through(
         &mut self,
@@ -598,49 +657,6 @@ impl<'a> Walker<'a> {
                 other => return Ok(other),
             }
         }
-    }
-
-    /// Does something to a copy of the program, of which nothing stays: neither what it does to memory, nor what it prints. Files, clocks and randomness are those of
-    /// an empty, virtual world.
-    ///
-    /// # Errors
-    /// What `action` gives; the copy cannot be made.
-    pub fn divert<R>(
-        &mut self,
-        action: impl FnOnce(&mut Diversion<'_>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let refused = |refusal| self.trace.refused(refusal);
-        let kept = self.guest.keep().map_err(refused)?;
-        let events = self.guest.events();
-        let state = self.guest.host().state();
-        let printed = Printed::default();
-        let world = LiveConfig {
-            args: self.trace.reader().manifest().args.clone(),
-            stdin: Stdin::Bytes(Vec::new()),
-            stdout: Output::Writer(Box::new(printed.clone())),
-            stderr: Output::Writer(Box::new(printed.clone())),
-            deterministic: true,
-            ..LiveConfig::default()
-        };
-        let sandbox = Host::at(Live::new(world)?, EventIndex(0));
-        let host = std::mem::replace(self.guest.host(), sandbox);
-        let mut diversion =
-            Diversion { program: &self.program, guest: &mut self.guest, printed, trace: self.trace };
-        let result = action(&mut diversion);
-        *self.guest.host() = host;
-        if !self.guest.roll_back(&kept).map_err(|refusal| self.trace.refused(refusal))? {
-            let source = self.trace.source_at(events, state)?;
-            self.guest = Guest::fork(
-                &self.program,
-                Variant::Inspect,
-                &self.entry,
-                &kept,
-                Host::at(source, events),
-            )
-            .map_err(|refusal| self.trace.refused(refusal))?;
-            self.set_heart();
-        }
-        result
     }
 }
 
@@ -669,80 +685,5 @@ fn target_of(position: Position) -> Target {
     match position.in_call {
         true => Target::Event(position.event),
         false => Target::Tick(position.tick),
-    }
-}
-
-/// What a diversion has printed.
-#[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Printed {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = PRINTED_BYTES_MAX.saturating_sub(printed.len());
-        printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A copy of the program that is thrown away.
-pub struct Diversion<'a> {
-    program: &'a Program,
-    guest: &'a mut Guest,
-    printed: Printed,
-    trace: &'a Trace<'a>,
-}
-
-/// What a call in a diversion came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Diverted {
-    /// What the export gave.
-    Returned(Vec<u64>),
-    /// It trapped, exited, or asked the host for what there is not: this is what is known.
-    Failed(String),
-    /// The interrupt was set.
-    Interrupted,
-}
-
-impl Diversion<'_> {
-    /// Calls an export; see [`Guest::call_aside`].
-    ///
-    /// # Errors
-    /// There is no such export.
-    pub fn call(&mut self, name: &str, args: &[u32]) -> Result<Diverted, Error> {
-        let guest = &mut *self.guest;
-        let called = self.program.on_guest_stack(|| guest.call_aside(name, args));
-        let called = called.and_then(|called| called);
-        Ok(match called.map_err(|refusal| self.trace.refused(refusal))? {
-            Aside::Returned(values) => Diverted::Returned(values),
-            Aside::Stopped => Diverted::Interrupted,
-            Aside::Ended(ended) => Diverted::Failed(match (ended.how, ended.trap) {
-                (_, Some((what, _))) => what,
-                (How::Ended(ending), None) => format!("{ending:?}"),
-                (How::Stopped(stop), None) => stop.to_string(),
-            }),
-        })
-    }
-
-    /// A memory's bytes.
-    pub fn memory(&mut self, index: u32) -> Option<&[u8]> {
-        self.guest.memory_bytes(index)
-    }
-
-    /// Writes into a memory.
-    ///
-    /// # Errors
-    /// It has no such bytes.
-    pub fn write_memory(&mut self, index: u32, at: u64, bytes: &[u8]) -> Result<(), Error> {
-        let written = self.guest.write_memory(index, at, bytes);
-        written.map_err(|refusal| self.trace.refused(refusal))
-    }
-
-    /// What was printed since the last time.
-    pub fn take_printed(&mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.printed.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

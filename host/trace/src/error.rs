@@ -44,6 +44,14 @@ pub enum TraceError {
         /// What was found and what was expected.
         what: String,
     },
+    /// The notes beside a trace cannot be used.
+    #[error("{}: damaged: {what}; the names and numbers in it are lost, remove the file", path.display())]
+    Notes {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// The recording was cut off before it held anything that could be replayed.
     #[error("{}: the recording ends after {len_bytes} bytes, before {missing}; there is nothing to replay, record it again", path.display())]
     NothingRecorded {

@@ -34,6 +34,7 @@ mod event;
 mod host_state;
 mod layer;
 mod manifest;
+mod notes;
 mod preview1;
 mod reader;
 mod source;
@@ -54,6 +55,7 @@ pub use event::{
 pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
 pub use layer::{Below, BelowKind, EDIT_DATA_BYTES_MAX, EDIT_NAME_BYTES_MAX, Edit, Made};
 pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};
+pub use notes::{NamedMoment, Notes, NumberedObject, notes_file};
 pub use preview1::{
     CONTROL, Errno, Function, InputKind, PARAMS_MAX, PREVIEW1, Param, ParamKind, ReplyKind,
     Signature, filetype_name,

@@ -7,10 +7,12 @@
 //!
 //! Invariant: whatever the form, a site saves the same values in the same order, and arrivals count the same ticks.
 
+mod accesses;
 mod atomics;
 mod checks;
 mod continuation;
 
+use self::accesses::access;
 use self::atomics::atomic;
 use crate::module::Module;
 use crate::plan::{Block, BlockKind, Plan, Site};
@@ -55,6 +57,8 @@ pub(crate) trait Links {
     fn trap(&mut self) -> u32;
     /// The function that looks at a site.
     fn look(&mut self) -> u32;
+    /// The function that is told of accesses to memory.
+    fn access(&mut self) -> u32;
     /// The loop entry of this block of the function.
     fn loop_entry(&mut self, block: u32) -> u32;
     /// A block type that takes nothing and gives these.
@@ -102,6 +106,8 @@ pub(crate) trait Checks: Sync {
     fn stack(&self) -> bool;
     /// Whether the run can be looked at at every tick.
     fn looks(&self) -> bool;
+    /// Whether accesses to memory are told.
+    fn tells_accesses(&self) -> bool;
 }
 
 /// Written code, without the declarations of its locals.
@@ -412,12 +418,16 @@ impl<'a, L: Links> Emitter<'a, L> {
             }
             let spill = self.plan.spills.get(next_spill).filter(|spill| spill.at == at);
             let canonical = self.plan.canonical.after.get(&at).copied();
-            if self.is_plain(&op) && spill.is_none() && canonical.is_none() {
+            let access = self.checks.tells_accesses().then(|| access(&op)).flatten();
+            if self.is_plain(&op) && spill.is_none() && canonical.is_none() && access.is_none() {
                 self.note_plain(&op);
             } else {
                 self.out.extend_from_slice(&bytes[copied..at as usize]);
                 self.map_to(at, Origin::Instruction);
                 let site = self.plan.sites.get(next_site).filter(|site| site.at == at);
+                if let Some(access) = access {
+                    self.tell(access);
+                }
                 self.instruction(&op, at, after, site)?;
                 if let (Some(shape), true) = (canonical, self.reachable) {
                     match op {
@@ -647,9 +657,7 @@ impl<'a, L: Links> Emitter<'a, L> {
         let site = &plan.sites[header as usize];
         let wrapped = match (hot, &self.block(index).signature) {
             (Some(_), signature)
-                if self.is_checked(site)
-                    && !self.checks.looks()
-                    && self.can_be_put_away(site) =>
+                if self.is_checked(site) && !self.checks.looks() && self.can_be_put_away(site) =>
             {
                 signature.params.is_empty() && signature.results.len() <= 1
             }

@@ -17,15 +17,15 @@ mod whole;
 
 pub use layout::{FrameLayout, Place, Saved};
 pub use module::Module;
+pub use module::PASSAGES;
 pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use module::PASSAGES;
-pub use whole::{HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
+pub use whole::{ACCESS, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 17;
+pub const VERSION: u32 = 18;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,8 @@ pub enum Variant {
     Counted,
     /// For exact positions: every function can be captured, every tick is a possible stop.
     Inspect,
+    /// For finding out what memory a call uses: the host is told of every access, see [`ACCESS`]. Never stops.
+    Accesses,
 }
 
 /// What a site is.

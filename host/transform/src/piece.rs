@@ -11,8 +11,8 @@ use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
 use crate::whole::{
-    LOOK, POLL, TRAP, helper_name, helper_signature, hints_section, joined, locals_declaration,
-    look_signature, trap_signature,
+    ACCESS, LOOK, POLL, TRAP, access_signature, helper_name, helper_signature, hints_section,
+    joined, locals_declaration, look_signature, trap_signature,
 };
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
@@ -72,6 +72,7 @@ enum Import {
     Poll,
     Trap,
     Look,
+    Access,
     Loop(u32),
 }
 
@@ -95,6 +96,7 @@ impl PieceLinks<'_> {
             Import::Poll => self.add_type(Signature::default()),
             Import::Trap => self.add_type(trap_signature()),
             Import::Look => self.add_type(look_signature()),
+            Import::Access => self.add_type(access_signature()),
             Import::Loop(block) => {
                 let signature = loop_signature(self.plan, block);
                 self.add_type(signature)
@@ -132,6 +134,9 @@ impl Links for PieceLinks<'_> {
     }
     fn look(&mut self) -> u32 {
         self.import(Import::Look)
+    }
+    fn access(&mut self) -> u32 {
+        self.import(Import::Access)
     }
     fn loop_entry(&mut self, block: u32) -> u32 {
         self.import(Import::Loop(block))
@@ -191,6 +196,7 @@ impl Module {
                 Import::Poll => (POLL.0, self.host_function(POLL)),
                 Import::Trap => (TRAP.0, self.host_function(TRAP)),
                 Import::Look => (LOOK.0, self.host_function(LOOK)),
+                Import::Access => (ACCESS.0, self.host_function(ACCESS)),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;
                     (LOOP, format!("{}.{header}", plan.function))

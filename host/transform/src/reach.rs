@@ -32,6 +32,7 @@ pub struct Capturable {
     types: Vec<bool>,
     counts_stack: bool,
     is_looked_at: bool,
+    tells_accesses: bool,
     canonical_types: Vec<u32>,
 }
 
@@ -44,6 +45,7 @@ impl Capturable {
             types: vec![true; module.types.len()],
             counts_stack: false,
             is_looked_at: false,
+            tells_accesses: false,
             canonical_types: module.canonical_types.clone(),
         }
     }
@@ -51,6 +53,16 @@ impl Capturable {
     /// The same functions, where a run can be looked at at every tick.
     pub(crate) fn looked_at(self) -> Capturable {
         Capturable { is_looked_at: true, ..self }
+    }
+
+    /// No functions; accesses to memory are told.
+    pub(crate) fn telling_accesses(module: &Module) -> Capturable {
+        Capturable {
+            functions: vec![false; module.functions.len()],
+            types: vec![false; module.types.len()],
+            tells_accesses: true,
+            ..Capturable::all(module)
+        }
     }
 
     /// The same functions, where frames count what they take of the stack.
@@ -82,6 +94,10 @@ impl Checks for Capturable {
 
     fn looks(&self) -> bool {
         self.is_looked_at
+    }
+
+    fn tells_accesses(&self) -> bool {
+        self.tells_accesses
     }
 
     fn site(&self, kind: SiteKind) -> bool {
@@ -184,6 +200,7 @@ impl Module {
             types: vec![false; self.types.len()],
             counts_stack: false,
             is_looked_at: false,
+            tells_accesses: false,
             canonical_types: self.canonical_types.clone(),
         };
         let mut work: Vec<u32> = (0..self.imported_functions).collect();
@@ -228,7 +245,8 @@ impl Capturable {
                 })
                 .collect::<Vec<u8>>()
         };
-        let settings = u8::from(self.counts_stack) | u8::from(self.is_looked_at) << 1;
+        let settings = [self.counts_stack, self.is_looked_at, self.tells_accesses];
+        let settings = (0u8..).zip(settings).map(|(bit, is_set)| u8::from(is_set) << bit).sum();
         [vec![settings], bits(&self.functions), bits(&self.types)].concat()
     }
 
@@ -246,6 +264,7 @@ impl Capturable {
             types: flags(second, types),
             counts_stack: settings & 1 != 0,
             is_looked_at: settings & 2 != 0,
+            tells_accesses: settings & 4 != 0,
             canonical_types: module.canonical_types.clone(),
         })
     }

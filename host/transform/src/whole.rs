@@ -1,7 +1,7 @@
 //! Puts the transformed module together.
 //!
 //! ```text
-//! types, imports       the original's, and the host's three functions behind the other imports
+//! types, imports       the original's, and the host's four functions behind the other imports
 //! functions            the original's, then the helpers
 //! tables               the original's, the continuations' slots, saved references by type
 //! memories             the original's, the stack of saved frames
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
-//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by three.
+//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by four.
 
 use crate::emit::{Added, Code, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable};
 use crate::module::{Module, Signature};
@@ -46,8 +46,12 @@ pub const LOOK_PASSAGES: i32 = 1;
 /// A value of the global `looking`: every tick is looked at.
 pub const LOOK_TICKS: i32 = 2;
 
+/// The import module and name of the function that is told of every access to memory 0 that is about to be made, in [`Variant::Accesses`]: the
+/// address, then how many bytes, with the highest bit set if they are written.
+pub const ACCESS: (&str, &str) = ("wrr", "access");
+
 /// The imports that are added behind the original's, in their order.
-pub const HOST_FUNCTIONS: [(&str, &str); 3] = [POLL, TRAP, LOOK];
+pub const HOST_FUNCTIONS: [(&str, &str); 4] = [POLL, TRAP, LOOK, ACCESS];
 
 const ADDED_IMPORTS: u32 = HOST_FUNCTIONS.len() as u32;
 
@@ -105,6 +109,9 @@ impl Links for MainLinks<'_> {
     fn look(&mut self) -> u32 {
         self.poll + 2
     }
+    fn access(&mut self) -> u32 {
+        self.poll + 3
+    }
     fn loop_entry(&mut self, _block: u32) -> u32 {
         unreachable!("a whole function hands nothing over")
     }
@@ -130,7 +137,15 @@ pub(crate) fn trap_signature() -> Signature {
 
 /// The signature of [`LOOK`].
 pub(crate) fn look_signature() -> Signature {
-    Signature { params: vec![ValType::I64, ValType::I64, ValType::I32, ValType::I32], results: Vec::new() }
+    Signature {
+        params: vec![ValType::I64, ValType::I64, ValType::I32, ValType::I32],
+        results: Vec::new(),
+    }
+}
+
+/// The signature of [`ACCESS`].
+pub(crate) fn access_signature() -> Signature {
+    Signature { params: vec![ValType::I64, ValType::I64], results: Vec::new() }
 }
 
 /// The name of a helper, behind the module's prefix.
@@ -203,6 +218,7 @@ impl Module {
             Variant::Run => self.reaching(&scan),
             Variant::Counted => self.reaching(&scan).counting_stack(),
             Variant::Inspect => Capturable::all(self).looked_at(),
+            Variant::Accesses => Capturable::telling_accesses(self),
         };
         let plans: Vec<Plan> = (0..self.bodies.len() as u32)
             .into_par_iter()
@@ -245,6 +261,7 @@ impl Module {
         let poll_type = add_type(&Signature::default());
         let trap_type = add_type(&trap_signature());
         let look_type = add_type(&look_signature());
+        let access_type = add_type(&access_signature());
         let helper_types: Vec<u32> =
             helpers.keys().map(|&h| add_type(&helper_signature(self, h))).collect();
         let mut helper_bodies = Vec::new();
@@ -261,7 +278,9 @@ impl Module {
             data: &joined(self.section(&self.sections.types), types.len(), &types, 1),
         });
         let mut imports = ImportSection::new();
-        for (host, ty) in HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type, look_type]) {
+        for (host, ty) in
+            HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type, look_type, access_type])
+        {
             let ty = wasm_encoder::EntityType::Function(ty);
             imports.import(host.0, &self.host_function(host), ty);
         }

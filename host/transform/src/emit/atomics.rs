@@ -3,6 +3,7 @@
 //! A guest has one thread and no shared memory, and is never stopped within an instruction, so every access is atomic. What is left of
 //! the instructions is that they want an aligned address. Not all engines have them: wasmtime's interpreter has none.
 
+use super::accesses::Access;
 use super::{Emitter, Links};
 use crate::HostTrap;
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
@@ -124,6 +125,21 @@ pub(super) fn atomic(op: &Operator<'_>) -> Option<Atomic> {
         MemoryAtomicNotify Notify, I32, 4;
         MemoryAtomicWait32 Wait, I32, 4;
         MemoryAtomicWait64 Wait, I64, 8;
+    }
+}
+
+impl Atomic {
+    /// What it does to memory, if it does not trap; all but loads are taken for writes.
+    pub(super) fn access(self) -> Option<Access> {
+        let Atomic { action, ty: value, bytes, memarg: at } = self;
+        Some(match action {
+            Load => Access::Load { bytes, at },
+            Store | Change(_) | Exchange | Notify => {
+                Access::Below { bytes, at, value, writes: true }
+            }
+            CompareExchange => Access::Exchange { bytes, at, value },
+            Wait => return None,
+        })
     }
 }
 

@@ -141,13 +141,15 @@ impl<L: Links> Emitter<'_, L> {
     pub(super) fn tick(&mut self, site: &Site, hot: Option<u32>) {
         self.map_to(site.at, Origin::Added);
         let checked = self.is_checked(site);
+        // Without a capture the host can only trap.
+        let polled = checked || self.checks.tells_accesses();
         match hot {
             Some(local) => self.put(&Instruction::LocalGet(local)),
             None => self.put(&Instruction::GlobalGet(self.added.left)),
         }
         self.put(&Instruction::I64Const(1));
         self.put(&Instruction::I64Sub);
-        let local = match (hot, checked) {
+        let local = match (hot, polled) {
             (Some(local), _) => Some(local),
             (None, true) => Some(self.left()),
             (None, false) => None,
@@ -156,7 +158,7 @@ impl<L: Links> Emitter<'_, L> {
             self.put(&Instruction::LocalTee(local));
         }
         self.put(&Instruction::GlobalSet(self.added.left));
-        let (Some(local), true) = (local, checked) else { return };
+        let (Some(local), true) = (local, polled) else { return };
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::I64Const(0));
         self.put(&Instruction::I64LeS);
@@ -167,7 +169,9 @@ impl<L: Links> Emitter<'_, L> {
             let poll = self.links.poll();
             self.put(&Instruction::Call(poll));
         }
-        self.capture_if_stopped(site);
+        if checked {
+            self.capture_if_stopped(site);
+        }
         if hot.is_some() {
             self.put(&Instruction::GlobalGet(self.added.left));
             self.put(&Instruction::LocalSet(local));

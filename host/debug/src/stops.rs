@@ -1,0 +1,196 @@
+//! What `continue` stops at: breakpoints and watchpoints, as one search.
+
+use crate::breakpoint::{Breakpoint, BreakpointId, Location};
+use crate::interpreter::{Evaluated, Interpreter, Request};
+use crate::memory::Memory;
+use crate::quest::{Past, SharedPast, locked};
+use crate::watch::{Baseline, Change, Watching};
+use std::sync::{Arc, Mutex};
+use wrr::format::Tick;
+use wrr::{Error, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
+
+/// What the run was stopped at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A breakpoint.
+    Breakpoint(BreakpointId),
+    /// A watchpoint, and what has happened there.
+    Watchpoint(BreakpointId, Change),
+}
+
+/// The search.
+pub(crate) struct Stops {
+    pub interpreter: Option<Arc<dyn Interpreter>>,
+    pub breakpoints: Vec<Breakpoint>,
+    /// By breakpoint: the functions of the module that it means.
+    pub functions: Vec<Vec<u32>>,
+    /// Shared with the looker.
+    pub watching: Arc<Mutex<Vec<Watching>>>,
+    pub baseline: Baseline,
+    pub is_backward: bool,
+    /// A watched value that changes at this tick has been told of already.
+    pub told: Option<Tick>,
+    /// What the looker has stopped at.
+    pub at: Arc<Mutex<Option<BreakpointId>>>,
+    /// What was found last.
+    pub hit: Option<Hit>,
+    /// A condition could not be evaluated.
+    pub failure: Option<(BreakpointId, String)>,
+    pub past: SharedPast,
+}
+
+impl Stops {
+    /// Whether the condition of a breakpoint holds where the walker stands.
+    fn holds(&mut self, id: BreakpointId, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        let breakpoint = self.breakpoints.iter().find(|b| b.id == id);
+        let Some(condition) = breakpoint.and_then(|b| b.condition.clone()) else { return Ok(true) };
+        let Some(interpreter) = self.interpreter.clone() else { return Ok(true) };
+        let index = walker.shown_here();
+        let memory = Memory(walker.memory(0).unwrap_or_default());
+        let frames = interpreter.frames(memory, index);
+        let scope = frames.first().map(|frame| interpreter.scope(memory, frame.address));
+        let request = Request {
+            scope: scope.unwrap_or_default(),
+            source: format!("bool({condition})"),
+            only_expression: true,
+            text_bytes_max: 1 << 10,
+            ..Request::default()
+        };
+        let came = walker.divert(|diversion| interpreter.evaluate(diversion, &request))?;
+        Ok(match came {
+            Evaluated::Value { text, .. } => text == "True",
+            // Better to stop once too often than to pass by.
+            failed => {
+                self.failure = Some((id, crate::watch::shown(failed)));
+                true
+            }
+        })
+    }
+}
+
+impl Quest for Stops {
+    fn test(&mut self) -> (LookAt, Test) {
+        let watching = locked(&self.watching);
+        let watched = watching.iter().map(|w| w.test(self.interpreter.as_deref()));
+        let mut tests = Vec::new();
+        match &self.interpreter {
+            Some(interpreter) if !self.breakpoints.is_empty() => {
+                tests.push(interpreter.in_new_code());
+            }
+            None => tests.push(Test::Entry { functions: self.functions.concat() }),
+            Some(_) => {}
+        }
+        // The test for new code has to be the first one that passes: what is known is told of that one.
+        tests.extend(watched);
+        let at = if self.interpreter.is_some() { LookAt::Passages } else { LookAt::Ticks };
+        (at, Test::Any(tests))
+    }
+
+    fn looker(&mut self) -> Box<dyn Looker> {
+        let interpreter = self.interpreter.clone();
+        let breakpoints = self.breakpoints.clone();
+        let functions = self.functions.clone();
+        let watching = Arc::clone(&self.watching);
+        let at = Arc::clone(&self.at);
+        let past = Arc::clone(&self.past);
+        Box::new(move |view: &View<'_>| {
+            let wanted = locked(&watching).iter().any(|w| w.wants(interpreter.as_deref(), view));
+            let (found, otherwise) = match &interpreter {
+                Some(interpreter) if !breakpoints.is_empty() => {
+                    breakpoint_at(&**interpreter, &breakpoints, &past, view)
+                }
+                Some(_) => (None, Looked::On),
+                None => {
+                    let mut all = breakpoints.iter().zip(&functions);
+                    let found = all.find(|(_, functions)| {
+                        view.site == 0 && functions.contains(&view.function)
+                    });
+                    (found.map(|(b, _)| b.id), Looked::On)
+                }
+            };
+            *locked(&at) = found;
+            if wanted || found.is_some() { Looked::Stop } else { otherwise }
+        })
+    }
+
+    fn begin(&mut self, walker: &mut Walker<'_>, until: Target) -> Result<(), Error> {
+        let interpreter = self.interpreter.clone();
+        if let Some(interpreter) = &interpreter {
+            *locked(&self.past) = Past::begin(&**interpreter, walker);
+        }
+        let mut watching = std::mem::take(&mut *locked(&self.watching));
+        for one in &mut watching {
+            one.begins = Tick(0);
+            if let (Some(interpreter), true) = (&interpreter, self.is_backward)
+                && let Some(beginning) = one.beginning(&**interpreter)
+                && let Some(tick) = walker.last_where(LookAt::Passages, &beginning, until)?
+            {
+                one.wait_until(tick);
+                continue;
+            }
+            one.look(interpreter.as_deref(), walker, &self.baseline)?;
+        }
+        *locked(&self.watching) = watching;
+        Ok(())
+    }
+
+    fn is_certain(&self) -> bool {
+        self.breakpoints.iter().all(|b| b.condition.is_none()) && locked(&self.watching).is_empty()
+    }
+
+    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        let interpreter = self.interpreter.clone();
+        let here = walker.position().tick;
+        let mut watching = std::mem::take(&mut *locked(&self.watching));
+        let mut found = None;
+        for one in watching.iter_mut().filter(|one| one.is_time(here)) {
+            if let Some(change) = one.look(interpreter.as_deref(), walker, &self.baseline)? {
+                found = Some(Hit::Watchpoint(one.id, change));
+            }
+        }
+        *locked(&self.watching) = watching;
+        if found.is_some() && self.told != Some(here) {
+            self.hit = found;
+            return Ok(true);
+        }
+        let at = locked(&self.at).take();
+        if let Some(id) = at
+            && self.holds(id, walker)?
+        {
+            self.hit = Some(Hit::Breakpoint(id));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// The breakpoint at a place of an interpreted program, or what the looker says if there is none.
+fn breakpoint_at(
+    interpreter: &dyn Interpreter,
+    breakpoints: &[Breakpoint],
+    past: &Mutex<Past>,
+    view: &View<'_>,
+) -> (Option<BreakpointId>, Looked) {
+    let Some(place) = interpreter.place(view) else { return (None, Looked::On) };
+    let Some(code) = interpreter.code(Memory(view.memory), place.code) else {
+        return (None, Looked::On);
+    };
+    let mut near = breakpoints.iter().filter(|b| b.location.may_be_in(&code)).peekable();
+    if near.peek().is_none() {
+        return (None, Looked::Known);
+    }
+    let before = locked(past).pass(&place);
+    (near.find(|b| b.location.is_at(&code, place.index, before)).map(|b| b.id), Looked::On)
+}
+
+/// The functions of the module that a breakpoint means, by their names.
+pub(crate) fn functions_of(location: &Location, walker: &Walker<'_>) -> Vec<u32> {
+    match location {
+        Location::Function(name) => walker.functions_where(|mangled| {
+            let readable = format!("{:#}", rustc_demangle::demangle(mangled));
+            let rest = readable.strip_suffix(name.as_str());
+            mangled == name || rest.is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
+        }),
+        Location::Line { .. } => Vec::new(),
+    }
+}

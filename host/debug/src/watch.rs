@@ -1,0 +1,387 @@
+//! Watchpoints: expressions whose value is watched, and places in memory.
+//!
+//! What an expression's value depends on is what its evaluation reads: the evaluation is made in a diversion in which all accesses are noted. The run is then
+//! looked at where one of these words is written. There the expression is evaluated anew: it may have another value, or depend on something else.
+//!
+//! ```text
+//!            it is not there: an object, or its frame
+//! Absent ◀──────────────────────────────────────────▶ Is(value)  ──one of the words has changed──▶ evaluated anew
+//! ```
+
+use crate::breakpoint::BreakpointId;
+use crate::interpreter::{Address, Code, Evaluated, Interpreter, Request, Scope};
+use crate::memory::Memory;
+use crate::objects::Object;
+use std::ops::Range;
+use std::sync::Arc;
+use wrr::format::Tick;
+use wrr::{Error, Test, View, Walker};
+
+/// The longest text of a value, in bytes.
+const TEXT_BYTES_MAX: u32 = 1 << 20;
+
+/// The most words that a watched value may depend on: they are all compared again and again.
+pub(crate) const WORDS_MAX: usize = 1 << 14;
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// An expression of the program's language.
+    Expression {
+        /// As it is evaluated: with names instead of numbered objects.
+        source: String,
+        /// The mapping of global names.
+        globals: Option<Object>,
+        /// The frame that it has names of, with its code.
+        frame: Option<(Address, Arc<Code>)>,
+        /// The objects that it names.
+        objects: Vec<(String, Object)>,
+    },
+    /// So many bytes of memory 0, from an address on.
+    Memory {
+        /// The first one's address.
+        at: Address,
+        /// How many; in whole words of 32 bits they are compared.
+        len: u32,
+    },
+}
+
+/// A watchpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watchpoint {
+    /// Its number.
+    pub id: BreakpointId,
+    /// As it was written.
+    pub text: String,
+    /// What is watched.
+    pub watched: Watched,
+    /// How many times the program was stopped by it.
+    pub hits: u32,
+}
+
+/// What a watched expression is at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Something that it names is not there.
+    Absent,
+    /// Its value, or the exception that evaluating it raises.
+    Is(String),
+}
+
+/// What has happened to a watched expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has another value.
+    Value {
+        /// What it was.
+        old: String,
+        /// What it is.
+        new: String,
+    },
+    /// What it names is there from here on.
+    Begins,
+    /// What it names is there up to here.
+    Ends,
+}
+
+/// A watchpoint during a search.
+pub(crate) struct Watching {
+    pub id: BreakpointId,
+    watched: Watched,
+    pub seen: Seen,
+    /// What the value depends on, and what that held.
+    words: Vec<u32>,
+    held: Vec<u32>,
+    /// The frames around its frame.
+    around: Vec<Address>,
+    /// Its frame begins at this tick.
+    pub begins: Tick,
+    /// Its frame is not the one that was meant any more.
+    over: bool,
+}
+
+/// What an evaluation of nothing reads: the interpreter's own affairs.
+pub(crate) type Baseline = Arc<Vec<Range<u64>>>;
+
+/// Evaluates something that reads nothing of the program, to know what every evaluation reads.
+pub(crate) fn baseline(
+    interpreter: &dyn Interpreter,
+    walker: &mut Walker<'_>,
+) -> Result<Baseline, Error> {
+    let request = Request {
+        source: "None".to_owned(),
+        only_expression: true,
+        text_bytes_max: TEXT_BYTES_MAX,
+        ..Request::default()
+    };
+    let read = walker.divert_noting(|diversion| {
+        interpreter.evaluate(diversion, &request)?;
+        Ok(diversion.take_accesses())
+    })?;
+    Ok(Arc::new(read))
+}
+
+/// The words of some ranges that are in none of others. Both ascend.
+fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<u32> {
+    let mut words = Vec::new();
+    for range in ranges {
+        for at in range.clone().step_by(4) {
+            let next = others.partition_point(|other| other.end <= at);
+            if others.get(next).is_none_or(|other| other.start > at)
+                && let Ok(at) = u32::try_from(at)
+            {
+                words.push(at);
+            }
+        }
+    }
+    words
+}
+
+/// A value as it is shown.
+pub(crate) fn shown(evaluated: Evaluated) -> String {
+    match evaluated {
+        Evaluated::Value { text, .. } => text,
+        Evaluated::Raised { text, .. } => format!("<{text}>"),
+        Evaluated::SyntaxError(what) | Evaluated::Failed(what) => format!("<{what}>"),
+        Evaluated::Nothing => String::new(),
+    }
+}
+
+impl Watching {
+    pub fn new(watchpoint: &Watchpoint) -> Watching {
+        Watching {
+            id: watchpoint.id,
+            watched: watchpoint.watched.clone(),
+            seen: Seen::Absent,
+            words: Vec::new(),
+            held: Vec::new(),
+            around: Vec::new(),
+            begins: Tick(0),
+            over: false,
+        }
+    }
+
+    /// The test that passes where its frame begins, if it has one.
+    pub fn beginning(&self, interpreter: &dyn Interpreter) -> Option<Test> {
+        match &self.watched {
+            Watched::Expression { frame: Some((address, code)), .. } => {
+                Some(interpreter.at_beginning(*address, code.address))
+            }
+            _ => None,
+        }
+    }
+
+    /// Its frame begins only at this tick: until then it is not there.
+    pub fn wait_until(&mut self, tick: Tick) {
+        self.begins = tick;
+        self.seen = Seen::Absent;
+        self.words.clear();
+        self.held.clear();
+    }
+
+    /// What it is, as it is shown.
+    pub fn now(&self) -> String {
+        match &self.seen {
+            Seen::Absent => "<not there>".to_owned(),
+            Seen::Is(value) => value.clone(),
+        }
+    }
+
+    /// How many words the value depends on.
+    pub fn word_count(&self) -> usize {
+        self.words.len()
+    }
+
+    fn needed(&self) -> Vec<&Object> {
+        match &self.watched {
+            Watched::Expression { globals, objects, .. } => {
+                globals.iter().chain(objects.iter().map(|(_, object)| object)).collect()
+            }
+            Watched::Memory { .. } => Vec::new(),
+        }
+    }
+
+    /// Where the run has to be looked at, as it is now.
+    pub fn test(&self, interpreter: Option<&dyn Interpreter>) -> Test {
+        if self.over {
+            return Test::Any(Vec::new());
+        }
+        let changed = Test::Changed { words: self.words.clone() };
+        let (Some(interpreter), Watched::Expression { frame, .. }) = (interpreter, &self.watched)
+        else {
+            return changed;
+        };
+        match &self.seen {
+            Seen::Is(_) => {
+                let absent = self.needed().into_iter().map(|o| o.is_absent(interpreter));
+                let left = interpreter.in_frames(&self.around);
+                Test::Any([changed, left].into_iter().chain(absent).collect())
+            }
+            Seen::Absent => {
+                let there = self
+                    .needed()
+                    .into_iter()
+                    .map(|object| interpreter.is_object(object.address, object.identity));
+                let inside = frame
+                    .iter()
+                    .map(|(address, code)| interpreter.in_activation(*address, code.address));
+                Test::All(there.chain(inside).collect())
+            }
+        }
+    }
+
+    /// Whether somebody has to be asked at a place: it is not the time of its frame before that begins.
+    pub fn is_time(&self, tick: Tick) -> bool {
+        !self.over && tick >= self.begins
+    }
+
+    /// Whether its words are others than they were.
+    pub fn has_changed(&self, memory: Memory<'_>) -> bool {
+        self.words.iter().zip(&self.held).any(|(at, held)| memory.word(*at) != Some(*held))
+    }
+
+    /// Evaluates it where the walker stands. Gives what has happened since the last time.
+    pub fn look(
+        &mut self,
+        interpreter: Option<&dyn Interpreter>,
+        walker: &mut Walker<'_>,
+        baseline: &Baseline,
+    ) -> Result<Option<Change>, Error> {
+        let seen = match (interpreter, self.watched.clone()) {
+            (_, Watched::Memory { at, len }) => {
+                let bytes = walker.memory(0).and_then(|bytes| Memory(bytes).bytes(at, len));
+                let first = at & !3;
+                self.words = (first..at.saturating_add(len)).step_by(4).collect();
+                match bytes {
+                    Some(bytes) => Seen::Is(hex(bytes)),
+                    None => Seen::Is("<outside of the memory>".to_owned()),
+                }
+            }
+            (Some(interpreter), Watched::Expression { source, frame, globals, objects }) => {
+                let index = walker.shown_here();
+                let memory = Memory(walker.memory(0).unwrap_or_default());
+                let there = self.needed().iter().all(|o| o.seems_there(interpreter, memory));
+                let mut scope = Scope {
+                    globals: globals.as_ref().map_or(0, |globals| globals.address),
+                    ..Scope::default()
+                };
+                let mut is_in = there;
+                if let (Some((address, code)), true) = (&frame, there) {
+                    let frames = interpreter.frames(memory, index);
+                    let place = frames
+                        .iter()
+                        .position(|f| f.address == *address && f.code.address == code.address);
+                    is_in = place.is_some();
+                    if let Some(place) = place {
+                        self.around = frames[place + 1..].iter().map(|f| f.address).collect();
+                        scope = interpreter.scope(memory, *address);
+                        // Another call that has its frame at the same place.
+                        if matches!(self.seen, Seen::Absent)
+                            && self.begins < walker.position().tick
+                            && frames[place].index == 0
+                            && place == 0
+                        {
+                            self.over = true;
+                            return Ok(None);
+                        }
+                    }
+                }
+                if is_in {
+                    self.evaluate(interpreter, walker, baseline, source, scope, objects)?
+                } else {
+                    Seen::Absent
+                }
+            }
+            (None, Watched::Expression { .. }) => Seen::Absent,
+        };
+        let memory = Memory(walker.memory(0).unwrap_or_default());
+        self.held = self.words.iter().map(|at| memory.word(*at).unwrap_or(0)).collect();
+        let before = std::mem::replace(&mut self.seen, seen.clone());
+        let is_generator = matches!(&self.watched, Watched::Expression { frame: Some((_, code)), .. } if code.is_generator);
+        Ok(match (before, seen) {
+            (Seen::Is(old), Seen::Is(new)) if old != new => Some(Change::Value { old, new }),
+            (Seen::Absent, Seen::Is(_))
+                if !is_generator || walker.position().tick == self.begins =>
+            {
+                Some(Change::Begins)
+            }
+            (Seen::Is(_), Seen::Absent) if !is_generator => Some(Change::Ends),
+            _ => None,
+        })
+    }
+
+    fn evaluate(
+        &mut self,
+        interpreter: &dyn Interpreter,
+        walker: &mut Walker<'_>,
+        baseline: &Baseline,
+        source: String,
+        scope: Scope,
+        objects: Vec<(String, Object)>,
+    ) -> Result<Seen, Error> {
+        let request = Request {
+            scope,
+            names: objects.into_iter().map(|(name, object)| (name, object.address)).collect(),
+            source,
+            only_expression: true,
+            text_bytes_max: TEXT_BYTES_MAX,
+        };
+        let (value, read) = walker.divert_noting(|diversion| {
+            let value = interpreter.evaluate(diversion, &request)?;
+            Ok((value, diversion.take_accesses()))
+        })?;
+        self.words = without(&read, baseline);
+        Ok(Seen::Is(shown(value)))
+    }
+
+    /// Whether the looker's test holds for this one, as far as it is more than changed words.
+    pub fn wants(&self, interpreter: Option<&dyn Interpreter>, view: &View<'_>) -> bool {
+        if !self.is_time(view.tick) {
+            return false;
+        }
+        let memory = Memory(view.memory);
+        match &self.seen {
+            Seen::Is(_) if self.has_changed(memory) => true,
+            _ => {
+                let Some(interpreter) = interpreter else { return false };
+                let there = self.needed().iter().all(|o| o.seems_there(interpreter, memory));
+                let innermost = interpreter.place(view).map(|place| (place.frame, place.code));
+                match (&self.seen, &self.watched) {
+                    (Seen::Is(_), _) => {
+                        !there || innermost.is_some_and(|(frame, _)| self.around.contains(&frame))
+                    }
+                    (Seen::Absent, Watched::Expression { frame, .. }) => {
+                        there
+                            && frame.as_ref().is_none_or(|(address, code)| {
+                                innermost == Some((*address, code.address))
+                            })
+                    }
+                    _ => false,
+                }
+            }
+        }
+    }
+}
+
+/// Bytes as people read them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(3 * bytes.len());
+    for (number, byte) in bytes.iter().enumerate() {
+        if number > 0 {
+            text.push(' ');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_evaluation_reads_is_left_out() {
+        let words = without(&[8..20, 40..44, 60..64], &[0..4, 12..16, 40..48]);
+        assert_eq!(words, [8, 16, 60]);
+    }
+}
