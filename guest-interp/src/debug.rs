@@ -57,16 +57,18 @@ struct Layout {
     op_reraise: u32,
     /// Flags as in CPython's `co_flags`.
     code_flags: u32,
+    /// The address of the word that is written whenever the allocator is entered and left during an evaluation.
+    border: u32,
 }
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 thread_local! {
     static LAYOUT: Cell<Layout> = const { Cell::new(Layout {
         version: 0, current_frame: 0, frame_code: 0, frame_globals: 0, frame_slots: 0, frame_locals: 0, frame_lasti: 0,
         frame_previous: 0, object_type: 0, code_path: 0, code_name: 0, code_qualname: 0,
         code_locations: 0, code_names: 0, code_cells: 0, code_free: 0, location_size: 0, location_line: 0,
-        str_data: 0, str_len: 0, cell_contents: 0, code_units: 0, op_handler: 0, op_reraise: 0, code_flags: 0,
+        str_data: 0, str_len: 0, cell_contents: 0, code_units: 0, op_handler: 0, op_reraise: 0, code_flags: 0, border: 0,
     }) };
     static PROBES: RefCell<Vec<Probe>> = const { RefCell::new(Vec::new()) };
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -169,6 +171,7 @@ fn find_layout(vm: &VirtualMachine) -> Result<Layout, &'static str> {
             (data..heap).step_by(WORD).filter(|&at| word(at) == now).collect();
         layout.current_frame = put(watched(vm, &holds_now), "no word points to the frame")?;
 
+        layout.border = crate::ALLOCATOR.border() as usize as u32;
         layout.frame_code = 0;
         for probe in [one, two] {
             if probe.words[0].0 != probe.args[3] {
@@ -356,6 +359,7 @@ enum Came {
 #[unsafe(no_mangle)]
 pub extern "C" fn wrr_debug_evaluate() -> *const u8 {
     let request = BUFFER.take();
+    crate::ALLOCATOR.begin();
     with_current_vm(|vm| {
         vm.recursion_limit.set(vm.recursion_limit.get() + 500);
         let mut request = Request(&request);
@@ -453,7 +457,8 @@ fn scope_of(
     Ok(Scope::new(Some(names), own))
 }
 
-/// The answer: a number that says what came of it, the value's address, its type's name, and a text, both with their lengths.
+/// The answer: a number that says what came of it, the value's address, its type's name, and a text, both with their lengths; then how many
+/// pieces of memory were allocated for it, and their addresses and lengths.
 fn described(vm: &VirtualMachine, came: Came, text_bytes_max: usize) -> *const u8 {
     let mut object = 0;
     let mut type_name = String::new();
@@ -481,11 +486,16 @@ fn described(vm: &VirtualMachine, came: Came, text_bytes_max: usize) -> *const u
         text.truncate(end);
         text.push('…');
     }
+    let made = crate::ALLOCATOR.end();
     let mut bytes = kind.to_le_bytes().to_vec();
     bytes.extend_from_slice(&object.to_le_bytes());
     for text in [&type_name, &text] {
         bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes.extend_from_slice(&(made.len() as u32).to_le_bytes());
+    for number in made.into_iter().flatten() {
+        bytes.extend_from_slice(&number.to_le_bytes());
     }
     answer(bytes)
 }

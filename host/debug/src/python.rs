@@ -5,6 +5,7 @@ use crate::interpreter::{
 };
 use crate::memory::Memory;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use wrr::{Diversion, Diverted, Error, Test, View};
 
@@ -42,10 +43,11 @@ struct Layout {
     op_handler: u32,
     op_reraise: u32,
     code_flags: u32,
+    border: u32,
 }
 
-const LAYOUT_VERSION: u32 = 3;
-const LAYOUT_WORDS: usize = 25;
+const LAYOUT_VERSION: u32 = 4;
+const LAYOUT_WORDS: usize = 26;
 
 /// The exports of the guest.
 const LAYOUT: &str = "wrr_debug_layout";
@@ -128,6 +130,7 @@ impl Python {
             op_handler: next(),
             op_reraise: next(),
             code_flags: next(),
+            border: next(),
         };
         Ok(Python { layout, text_is_the_program, codes: Mutex::new(HashMap::new()) })
     }
@@ -393,16 +396,25 @@ impl Interpreter for Python {
         }
         number(&mut bytes, u32::from(request.only_expression));
         text(&mut bytes, &request.source);
+        // Memory that has to do with the evaluation alone.
+        let mut own = Vec::new();
         for step in [FLUSH, ROOM, EVALUATE] {
             let len = [bytes.len() as u32];
             let args = if step == ROOM { &len[..] } else { &[] };
             let called = match step {
-                EVALUATE => diversion.call_noting(step, args)?,
+                EVALUATE => diversion.call_noting(step, args, self.layout.border)?,
                 _ => diversion.call(step, args)?,
             };
             let values = match called {
                 Diverted::Returned(values) => values,
-                Diverted::Failed(what) => return Ok(Evaluated::Failed(what)),
+                Diverted::Failed(what) => {
+                    // What the interpreter has to say about it.
+                    let printed = diversion.take_printed();
+                    let said = String::from_utf8_lossy(&printed);
+                    let last = said.lines().rfind(|line| !line.trim().is_empty());
+                    let said = last.map_or(String::new(), |line| format!(": {}", line.trim()));
+                    return Ok(Evaluated::Failed(format!("{what}{said}")));
+                }
                 Diverted::Interrupted => {
                     return Ok(Evaluated::Failed("interrupted".to_owned()));
                 }
@@ -413,12 +425,18 @@ impl Interpreter for Python {
                 ROOM => {
                     let at = values.first().copied().unwrap_or(0);
                     diversion.write_memory(0, at, &bytes)?;
+                    own.push(at..at + bytes.len() as u64);
                 }
                 _ => {
-                    let read = answer(diversion, &values).and_then(|bytes| evaluated(&bytes));
+                    let answer = answer(diversion, &values).unwrap_or_default();
+                    let read = evaluated(&answer);
+                    if let Some((_, made)) = &read {
+                        own.extend_from_slice(made);
+                    }
+                    diversion.leave_out(&own);
                     diversion.call(FLUSH, &[])?;
                     let unclear = || Evaluated::Failed("its answer is none".to_owned());
-                    return Ok(read.unwrap_or_else(unclear));
+                    return Ok(read.map_or_else(unclear, |(evaluated, _)| evaluated));
                 }
             }
         }
@@ -426,8 +444,8 @@ impl Interpreter for Python {
     }
 }
 
-/// Reads an answer.
-fn evaluated(bytes: &[u8]) -> Option<Evaluated> {
+/// Reads an answer: what it came to, and the memory that was allocated for it.
+fn evaluated(bytes: &[u8]) -> Option<(Evaluated, Vec<Range<u64>>)> {
     let memory = Memory(bytes);
     let (kind, object) = (memory.word(0)?, memory.word(4)?);
     let type_len = memory.word(8)?;
@@ -435,14 +453,23 @@ fn evaluated(bytes: &[u8]) -> Option<Evaluated> {
         |at: u32, len: u32| Some(String::from_utf8_lossy(memory.bytes(at, len)?).into_owned());
     let type_name = text(12, type_len)?;
     let at = 12u32.checked_add(type_len)?;
-    let text = text(at.checked_add(4)?, memory.word(at)?)?;
-    Some(match kind {
+    let text_len = memory.word(at)?;
+    let text = text(at.checked_add(4)?, text_len)?;
+    let at = at.checked_add(4)?.checked_add(text_len)?;
+    let made = (0..memory.word(at)?).map(|number| {
+        let piece = at.checked_add(4)?.checked_add(number.checked_mul(8)?)?;
+        let (start, len) = (memory.word(piece)?, memory.word(piece.checked_add(4)?)?);
+        Some(u64::from(start)..u64::from(start) + u64::from(len))
+    });
+    let made = made.collect::<Option<Vec<_>>>()?;
+    let evaluated = match kind {
         0 => Evaluated::Nothing,
         1 => Evaluated::Value { object, type_name, text },
         2 => Evaluated::Raised { type_name, text },
         3 => Evaluated::SyntaxError(text),
         _ => return None,
-    })
+    };
+    Some((evaluated, made))
 }
 
 #[cfg(test)]
@@ -452,11 +479,11 @@ mod tests {
     #[test]
     fn answers_that_are_cut_off_are_none() {
         let mut bytes = vec![1, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0];
-        bytes.extend_from_slice(b"int\x02\0\0\0");
+        bytes.extend_from_slice(b"int\x02\0\0\042\x01\0\0\0\x08\0\0\0\x04\0\0\0");
         bytes.extend_from_slice(b"42");
         let value =
             Evaluated::Value { object: 256, type_name: "int".to_owned(), text: "42".to_owned() };
-        assert_eq!(evaluated(&bytes), Some(value));
+        assert_eq!(evaluated(&bytes), Some((value, vec![8..12])));
         for len in 0..bytes.len() {
             assert_eq!(evaluated(&bytes[..len]), None, "{len} bytes");
         }

@@ -14,6 +14,9 @@ pub(crate) struct Accesses {
     read: Bits,
     /// By grain.
     written: Bits,
+    /// Between one write to this word and the next nothing is noted.
+    border: u64,
+    is_outside: bool,
 }
 
 /// A set of numbers, a bit for each.
@@ -36,7 +39,11 @@ impl Bits {
 
 impl Accesses {
     fn note(&mut self, at: u64, len: u64, writes: bool) {
-        if len == 0 {
+        if writes && at == self.border && len == 4 {
+            self.is_outside = !self.is_outside;
+            return;
+        }
+        if len == 0 || (self.is_outside && !writes) {
             return;
         }
         for grain in at / GRAIN_BYTES..=(at + len - 1) / GRAIN_BYTES {
@@ -69,9 +76,10 @@ impl Accesses {
 }
 
 impl Guest {
-    /// Notes from now on what is read and written.
-    pub fn note_accesses(&mut self) {
-        self.store.data_mut().accesses = Some(Accesses::default());
+    /// Notes from now on what is read and written; not what is read between one write to the word `border` and the next.
+    pub fn note_accesses(&mut self, border: u64) {
+        let accesses = Accesses { border, ..Accesses::default() };
+        self.store.data_mut().accesses = Some(accesses);
     }
 
     /// What was read from memory 0 and not written since [`Guest::note_accesses`], in whole words of 32 bits, ascending.
@@ -108,6 +116,10 @@ mod tests {
         accesses.note(500, 4, false);
         accesses.note(503, 1, true);
         accesses.note(600, 0, false);
+        accesses.border = 700;
+        accesses.note(700, 4, true);
+        accesses.note(800, 4, false);
+        accesses.note(700, 4, true);
         assert_eq!(accesses.ranges(), [8..20]);
     }
 }

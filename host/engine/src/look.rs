@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! 0 .. TABLE_BYTES   what need not be asked about any more, by hash (see Test::News)
-//! from there         for each Test::Changed: how many words, where the last one ends, and each word's address and what it was (u32, u32, …)
+//! from there         for each Test::Changed: the length of a list, where the last word ends, the words' addresses, what they were (all u32)
 //! ```
 //!
 //! Invariant: looking changes nothing that the guest could see.
@@ -144,9 +144,23 @@ struct Expected {
     place: u32,
 }
 
+/// What stands before a test's addresses, in bytes.
+const HEAD_BYTES: u64 = 8;
+
+/// Up to so many words are compared one after the other, more in a loop.
+const UNROLLED_MAX: usize = 1 << 10;
+
+/// So many lookers are made for a guest; the ones behind are of a form that fits more than one list of words.
+const SPECIAL_MAX: usize = 512;
+
 impl Expected {
     fn bytes(&self) -> u32 {
-        8 + 8 * self.words.len() as u32
+        HEAD_BYTES as u32 + 8 * self.words.len() as u32
+    }
+
+    /// Where the last word ends.
+    fn end(&self) -> u32 {
+        self.words.iter().max().map_or(0, |last| last.saturating_add(4))
     }
 }
 
@@ -250,6 +264,9 @@ struct Writer {
     expected: Vec<Expected>,
     /// Where the next one's bytes stand.
     place: u32,
+    is_64: bool,
+    /// The module is to fit other words as well.
+    is_general: bool,
 }
 
 /// The guest's memory and the looker's own, in the looker.
@@ -346,10 +363,54 @@ impl Writer {
 
     fn changed(&mut self, words: &[u32]) {
         let expected = Expected { words: words.to_vec(), place: self.place };
-        self.constant(self.place);
-        self.put(I::Call(CHANGED));
         self.place += expected.bytes();
+        if words.len() > UNROLLED_MAX || self.is_general {
+            self.constant(expected.place);
+            self.put(I::Call(CHANGED));
+        } else {
+            self.changed_unrolled(&expected);
+        }
         self.expected.push(expected);
+    }
+
+    /// All words one after the other, without a branch, two at a time where they lie side by side.
+    fn changed_unrolled(&mut self, expected: &Expected) {
+        self.memory_bytes();
+        self.put(I::I64Const(i64::from(expected.end())));
+        self.put(I::I64LtU);
+        self.put(I::If(BlockType::Result(ValType::I32)));
+        self.constant(1);
+        self.put(I::Else);
+        self.put(I::I64Const(0));
+        let mut was = u64::from(expected.place) + HEAD_BYTES + 4 * expected.words.len() as u64;
+        let mut words = expected.words.iter().copied().peekable();
+        while let Some(at) = words.next() {
+            let is_pair = words.next_if(|next| at.checked_add(4) == Some(*next)).is_some();
+            for (address, memory) in [(u64::from(at), GUEST), (was, OWN)] {
+                match self.is_64 && memory == GUEST {
+                    true => self.put(I::I64Const(0)),
+                    false => self.put(I::I32Const(0)),
+                }
+                let place = memarg(address, memory);
+                self.put(if is_pair { I::I64Load(place) } else { I::I64Load32U(place) });
+            }
+            self.put(I::I64Xor);
+            self.put(I::I64Or);
+            was += if is_pair { 8 } else { 4 };
+        }
+        self.put(I::I64Const(0));
+        self.put(I::I64Ne);
+        self.put(I::End);
+    }
+
+    /// The size of the guest's memory.
+    fn memory_bytes(&mut self) {
+        self.put(I::MemorySize(GUEST));
+        if !self.is_64 {
+            self.put(I::I64ExtendI32U);
+        }
+        self.put(I::I64Const(16));
+        self.put(I::I64Shl);
     }
 
     /// A site's number is above 32 bits; that of an entry is 0.
@@ -415,8 +476,9 @@ fn wants_news(test: &Test) -> bool {
 }
 
 /// A looker's module, and what it compares.
-fn looker(test: &Test, is_64: bool) -> (Vec<u8>, Vec<Expected>, u32) {
-    let mut writer = Writer { body: Vec::new(), expected: Vec::new(), place: TABLE_BYTES };
+fn looker(test: &Test, is_64: bool, is_general: bool) -> (Vec<u8>, Vec<Expected>, u32) {
+    let (body, expected) = (Vec::new(), Vec::new());
+    let mut writer = Writer { body, expected, place: TABLE_BYTES, is_64, is_general };
     writer.test(test);
     writer.put(I::If(BlockType::Empty));
     writer.put(I::LocalGet(SITE));
@@ -497,57 +559,64 @@ fn word(is_64: bool) -> Function {
 /// The function that says whether one of the words of a [`Test::Changed`] has changed. It is given where the test's part of the looker's memory is.
 fn changed(is_64: bool) -> Function {
     const AT: u32 = 0;
-    const END: u32 = 1;
-    let mut changed = Function::new([(1, ValType::I32)]);
-    let mut put = |instruction: I<'_>| {
-        changed.instruction(&instruction);
-    };
-    // Whether they are all there.
-    put(I::MemorySize(GUEST));
-    if !is_64 {
-        put(I::I64ExtendI32U);
+    /// How many bytes the addresses take, and where they end.
+    const LIST: u32 = 1;
+    const END: u32 = 2;
+    let mut changed = Function::new([(2, ValType::I32)]);
+    let instructions = [
+        // Whether they are all there.
+        I::MemorySize(GUEST),
+        if is_64 { I::Nop } else { I::I64ExtendI32U },
+        I::I64Const(16),
+        I::I64Shl,
+        I::LocalGet(AT),
+        I::I64Load32U(memarg(4, OWN)),
+        I::I64LtU,
+        I::If(BlockType::Empty),
+        I::I32Const(1),
+        I::Return,
+        I::End,
+        I::LocalGet(AT),
+        I::I32Load(memarg(0, OWN)),
+        I::I32Const(2),
+        I::I32Shl,
+        I::LocalTee(LIST),
+        I::LocalGet(AT),
+        I::I32Const(HEAD_BYTES as i32),
+        I::I32Add,
+        I::LocalTee(AT),
+        I::I32Add,
+        I::LocalSet(END),
+        I::Block(BlockType::Empty),
+        I::Loop(BlockType::Empty),
+        I::LocalGet(AT),
+        I::LocalGet(END),
+        I::I32Eq,
+        I::BrIf(1),
+        I::LocalGet(AT),
+        I::I32Load(memarg(0, OWN)),
+        if is_64 { I::I64ExtendI32U } else { I::Nop },
+        I::I32Load(memarg(0, GUEST)),
+        I::LocalGet(AT),
+        I::LocalGet(LIST),
+        I::I32Add,
+        I::I32Load(memarg(0, OWN)),
+        I::LocalGet(AT),
+        I::I32Const(4),
+        I::I32Add,
+        I::LocalSet(AT),
+        I::I32Eq,
+        I::BrIf(0),
+        I::I32Const(1),
+        I::Return,
+        I::End,
+        I::End,
+        I::I32Const(0),
+        I::End,
+    ];
+    for instruction in &instructions {
+        changed.instruction(instruction);
     }
-    put(I::I64Const(16));
-    put(I::I64Shl);
-    put(I::LocalGet(AT));
-    put(I::I64Load32U(memarg(4, OWN)));
-    put(I::I64LtU);
-    put(I::If(BlockType::Empty));
-    put(I::I32Const(1));
-    put(I::Return);
-    put(I::End);
-    put(I::LocalGet(AT));
-    put(I::LocalGet(AT));
-    put(I::I32Load(memarg(0, OWN)));
-    put(I::I32Const(3));
-    put(I::I32Shl);
-    put(I::I32Add);
-    put(I::LocalSet(END));
-    put(I::Block(BlockType::Empty));
-    put(I::Loop(BlockType::Empty));
-    put(I::LocalGet(AT));
-    put(I::LocalGet(END));
-    put(I::I32Eq);
-    put(I::BrIf(1));
-    put(I::LocalGet(AT));
-    put(I::I32Const(8));
-    put(I::I32Add);
-    put(I::LocalTee(AT));
-    put(I::I32Load(memarg(0, OWN)));
-    if is_64 {
-        put(I::I64ExtendI32U);
-    }
-    put(I::I32Load(memarg(0, GUEST)));
-    put(I::LocalGet(AT));
-    put(I::I32Load(memarg(4, OWN)));
-    put(I::I32Eq);
-    put(I::BrIf(0));
-    put(I::I32Const(1));
-    put(I::Return);
-    put(I::End);
-    put(I::End);
-    put(I::I32Const(0));
-    put(I::End);
     changed
 }
 
@@ -568,9 +637,10 @@ impl Guest {
         }
         let missing = || Refusal::Engine("the transformed module lacks a part".to_owned());
         let Lookers { table, own, ask, .. } = *self.lookers.as_ref().ok_or_else(missing)?;
+        let is_general = self.lookers.as_ref().is_some_and(|l| l.made.len() >= SPECIAL_MAX);
         let guest = self.memories()?.first().copied();
         let is_64 = guest.is_some_and(|memory| memory.ty(&self.store).is_64());
-        let (wasm, expected, own_bytes) = looker(test, is_64);
+        let (wasm, expected, own_bytes) = looker(test, is_64, is_general);
         let more = u64::from(own_bytes).div_ceil(1 << 16).saturating_sub(own.size(&self.store));
         self.store.data_mut().limiter.own = true;
         let grown = own.grow(&mut self.store, more);
@@ -644,13 +714,12 @@ fn refresh(mut store: impl wasmtime::AsContextMut, looking: &Looking) {
     for expected in &looking.expected {
         let memory = guest.data(store.as_context());
         let mut bytes = Vec::with_capacity(expected.bytes() as usize);
-        let end = expected.words.iter().max().map_or(0, |last| last.saturating_add(4));
         bytes.extend_from_slice(&(expected.words.len() as u32).to_le_bytes());
-        // Words that are not there are not compared: they count as changed when they are, and until then.
-        bytes.extend_from_slice(&end.to_le_bytes());
+        // If a word is not there, that counts as a change.
+        bytes.extend_from_slice(&expected.end().to_le_bytes());
+        bytes.extend(expected.words.iter().flat_map(|word| word.to_le_bytes()));
         for &word in &expected.words {
             let at = word as usize;
-            bytes.extend_from_slice(&word.to_le_bytes());
             bytes.extend_from_slice(memory.get(at..at.saturating_add(4)).unwrap_or(&[0; 4]));
         }
         let place = expected.place as usize;

@@ -41,11 +41,13 @@ impl Walker<'_> {
         let state = self.guest.host().state();
         let (sandbox, printed) = self.sandbox(events)?;
         let host = std::mem::replace(self.guest.host(), sandbox);
+        let memory_bytes = 0;
         let mut diversion = Diversion {
             program: &self.program,
             guest: &mut self.guest,
             printed,
             accesses: Vec::new(),
+            memory_bytes,
             trace: self.trace,
         };
         let result = action(&mut diversion);
@@ -76,12 +78,14 @@ impl Walker<'_> {
     ) -> Result<R, Error> {
         let kept = self.guest.keep().map_err(|refusal| self.trace.refused(refusal))?;
         let (host, printed) = self.sandbox(kept.events())?;
+        let memory_bytes = self.guest.memory_bytes(0).map_or(0, |bytes| bytes.len() as u64);
         let mut guest = self.noting_guest(&kept, host)?;
         let mut diversion = Diversion {
             program: &self.program,
             guest: &mut guest,
             printed,
             accesses: Vec::new(),
+            memory_bytes,
             trace: self.trace,
         };
         let result = action(&mut diversion);
@@ -134,6 +138,8 @@ pub struct Diversion<'a> {
     guest: &'a mut Guest,
     printed: Printed,
     accesses: Vec<Range<u64>>,
+    /// How large memory 0 was.
+    memory_bytes: u64,
     trace: &'a Trace<'a>,
 }
 
@@ -168,20 +174,49 @@ impl Diversion<'_> {
         })
     }
 
-    /// As [`Diversion::call`]; in a diversion that can, it is noted what the call reads.
+    /// As [`Diversion::call`]; in a diversion that can, it is noted what the call reads, but not between one write to the word `border` and the next one.
     ///
     /// # Errors
     /// As [`Diversion::call`].
-    pub fn call_noting(&mut self, name: &str, args: &[u32]) -> Result<Diverted, Error> {
-        self.guest.note_accesses();
+    pub fn call_noting(
+        &mut self,
+        name: &str,
+        args: &[u32],
+        border: u32,
+    ) -> Result<Diverted, Error> {
+        self.guest.note_accesses(u64::from(border));
         let called = self.call(name, args);
         self.accesses = self.guest.take_accesses();
+        // What lies behind the program's own memory came with the call.
+        let end = self.memory_bytes;
+        self.accesses.retain(|range| range.end <= end);
         called
     }
 
     /// What the last noted call has read of memory 0 and has not written, as addresses, ascending.
     pub fn take_accesses(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.accesses)
+    }
+
+    /// What was noted there does not count: memory that was allocated for the call.
+    pub fn leave_out(&mut self, ranges: &[Range<u64>]) {
+        let mut sorted: Vec<&Range<u64>> = ranges.iter().collect();
+        sorted.sort_unstable_by_key(|range| range.start);
+        let mut left = Vec::with_capacity(self.accesses.len());
+        for access in self.accesses.drain(..) {
+            let mut start = access.start;
+            // Pieces that were given back and used again overlap.
+            for piece in sorted.iter().filter(|p| p.start < access.end && p.end > access.start) {
+                if piece.start > start {
+                    left.push(start..piece.start & !3);
+                }
+                start = start.max(piece.end.next_multiple_of(4));
+            }
+            if start < access.end {
+                left.push(start..access.end);
+            }
+        }
+        self.accesses = left;
     }
 
     /// A memory's bytes.
