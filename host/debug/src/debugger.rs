@@ -14,7 +14,7 @@ use crate::python::Python;
 use crate::quest::{Step, StepTo};
 use crate::sources::Sources;
 use crate::stops::{Hit, Stops, functions_of};
-use crate::watch::{Baseline, Change, Watching, Watchpoint};
+use crate::watch::{Baseline, Change, Watched, Watching, Watchpoint};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
@@ -437,6 +437,7 @@ impl<'a> Debugger<'a> {
                     if let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) {
                         watchpoint.hits += 1;
                     }
+                    self.learn(id, &change);
                     let arrived = self.arrive(Why::Watchpoint(id, change), from)?;
                     return Ok(Arrived { note, ..arrived });
                 }
@@ -493,14 +494,32 @@ impl<'a> Debugger<'a> {
 
     /// It stands where the effect of a statement is seen first, and goes to the statement.
     fn stand_before_effect(&mut self) -> Result<(), Error> {
-        let seen_at = self.walker.position().tick;
+        let Position { tick: seen_at, in_call, .. } = self.walker.position();
         if self.interpreter.is_some() {
             self.walker.search_back(&mut Passage)?;
-        } else if seen_at.0 > 0 {
-            self.walker.go(Target::Tick(Tick(seen_at.0 - 1)))?;
+        } else {
+            // In a call it is behind the tick that was counted last.
+            let before = if in_call { seen_at.0 } else { seen_at.0.saturating_sub(1) };
+            self.walker.go(Target::Tick(Tick(before)))?;
         }
         self.guilty = Some(Guilty { at: self.walker.position(), seen_at });
         Ok(())
+    }
+
+    /// If what a watchpoint watches begins or ends here, its object does, if it has but one.
+    fn learn(&mut self, id: BreakpointId, change: &Change) {
+        let watched = self.watchpoints.iter().find(|w| w.id == id).map(|w| &w.watched);
+        let Some(Watched::Expression { objects, frame: None, .. }) = watched else { return };
+        let [(_, one)] = &objects[..] else { return };
+        let here = self.walker.position().tick;
+        let same = |o: &&mut Object| o.address == one.address && o.identity == one.identity;
+        for object in self.objects.values_mut().filter(same) {
+            match change {
+                Change::Begins if here < object.lives.0 => object.before = Some(here),
+                Change::Ends if here >= object.lives.1 => object.after = Some(Tick(here.0 + 1)),
+                _ => {}
+            }
+        }
     }
 
     /// Counts a hit. Whether it is one that is to be passed.

@@ -37,6 +37,9 @@ impl Code {
     /// function's beginning.
     #[must_use]
     pub fn body(&self) -> u32 {
+        if self.name == "<module>" {
+            return u32::from(self.lines.len() > 1);
+        }
         if self.name.starts_with('<') {
             return 0;
         }
@@ -152,7 +155,7 @@ pub enum Evaluated {
     },
     /// It is not of the language.
     SyntaxError(String),
-    /// The interpreter itself failed, or was interrupted.
+    /// The interpreter itself failed, or was interrupted: there are moments at which it cannot evaluate.
     Failed(String),
 }
 
@@ -209,6 +212,12 @@ pub trait Interpreter: Send + Sync {
 
     /// Whether a value of this type is its text and nothing else, so that nobody needs a number for it.
     fn is_plain(&self, type_name: &str) -> bool;
+
+    /// What the program has printed but not written yet, in a diversion.
+    ///
+    /// # Errors
+    /// The diversion cannot do what it is asked.
+    fn unwritten(&self, diversion: &mut Diversion<'_>) -> Result<Vec<u8>, Error>;
 
     /// Evaluates. What the evaluation reads is noted in a diversion that can: see [`Diversion::take_accesses`].
     ///

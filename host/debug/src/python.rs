@@ -373,6 +373,12 @@ impl Interpreter for Python {
         is_alive.then_some(u64::from(table) << 32 | u64::from(ty))
     }
 
+    fn unwritten(&self, diversion: &mut Diversion<'_>) -> Result<Vec<u8>, Error> {
+        diversion.take_printed();
+        diversion.call(FLUSH, &[])?;
+        Ok(diversion.take_printed())
+    }
+
     fn evaluate(
         &self,
         diversion: &mut Diversion<'_>,

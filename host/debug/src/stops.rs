@@ -40,6 +40,25 @@ pub(crate) struct Stops {
 }
 
 impl Stops {
+    /// Whether something has happened to what is watched, since the last time and up to where the walker stands.
+    fn look_at_watched(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        let interpreter = self.interpreter.clone();
+        let here = walker.position().tick;
+        let mut watching = std::mem::take(&mut *locked(&self.watching));
+        let mut found = None;
+        for one in watching.iter_mut().filter(|one| one.is_time(here)) {
+            if let Some(change) = one.look(interpreter.as_deref(), walker, &self.baseline)? {
+                found = Some(Hit::Watchpoint(one.id, change));
+            }
+        }
+        *locked(&self.watching) = watching;
+        if found.is_none() || self.told == Some(here) {
+            return Ok(false);
+        }
+        self.hit = found;
+        Ok(true)
+    }
+
     /// Whether the condition of a breakpoint holds where the walker stands.
     fn holds(&mut self, id: BreakpointId, walker: &mut Walker<'_>) -> Result<bool, Error> {
         let breakpoint = self.breakpoints.iter().find(|b| b.id == id);
@@ -138,19 +157,12 @@ impl Quest for Stops {
         self.breakpoints.iter().all(|b| b.condition.is_none()) && locked(&self.watching).is_empty()
     }
 
+    fn end(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        self.look_at_watched(walker)
+    }
+
     fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
-        let interpreter = self.interpreter.clone();
-        let here = walker.position().tick;
-        let mut watching = std::mem::take(&mut *locked(&self.watching));
-        let mut found = None;
-        for one in watching.iter_mut().filter(|one| one.is_time(here)) {
-            if let Some(change) = one.look(interpreter.as_deref(), walker, &self.baseline)? {
-                found = Some(Hit::Watchpoint(one.id, change));
-            }
-        }
-        *locked(&self.watching) = watching;
-        if found.is_some() && self.told != Some(here) {
-            self.hit = found;
+        if self.look_at_watched(walker)? {
             return Ok(true);
         }
         let at = locked(&self.at).take();

@@ -98,6 +98,8 @@ pub(crate) struct Watching {
     pub begins: Tick,
     /// Its frame is not the one that was meant any more.
     over: bool,
+    /// It could not be evaluated where it was to be: it is tried again and again.
+    is_due: bool,
 }
 
 /// What an evaluation of nothing reads: the interpreter's own affairs.
@@ -158,6 +160,7 @@ impl Watching {
             around: Vec::new(),
             begins: Tick(0),
             over: false,
+            is_due: false,
         }
     }
 
@@ -205,6 +208,9 @@ impl Watching {
     pub fn test(&self, interpreter: Option<&dyn Interpreter>) -> Test {
         if self.over {
             return Test::Any(Vec::new());
+        }
+        if self.is_due {
+            return Test::Always;
         }
         let changed = Test::Changed { words: self.words.clone() };
         let (Some(interpreter), Watched::Expression { frame, .. }) = (interpreter, &self.watched)
@@ -330,6 +336,13 @@ impl Watching {
             let value = interpreter.evaluate(diversion, &request)?;
             Ok((value, diversion.take_accesses()))
         })?;
+        if let Evaluated::Failed(why) = &value
+            && matches!(self.seen, Seen::Is(_))
+        {
+            tracing::debug!("a watched value cannot be found out here: {why}");
+            self.is_due = true;
+            return Ok(self.seen.clone());
+        }
         self.words = without(&read, baseline);
         Ok(Seen::Is(shown(value)))
     }
@@ -341,6 +354,7 @@ impl Watching {
         }
         let memory = Memory(view.memory);
         match &self.seen {
+            _ if self.is_due => true,
             Seen::Is(_) if self.has_changed(memory) => true,
             _ => {
                 let Some(interpreter) = interpreter else { return false };

@@ -121,6 +121,14 @@ pub trait Quest {
         Ok(true)
     }
 
+    /// The walker stands where a search ends, behind the last place that was looked at: whether what is searched for is between the two.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    fn end(&mut self, _walker: &mut Walker<'_>) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// The walker stands where a stretch begins, before it is looked at up to `until`; it stands there again afterwards.
     ///
     /// # Errors
@@ -465,6 +473,7 @@ impl<'a> Walker<'a> {
                     return Ok(Searched::Found);
                 }
                 Walked::Looked => {}
+                Walked::There if quest.end(self)? => return Ok(Searched::Found),
                 Walked::There => {
                     self.go_back_to(from)?;
                     return Ok(Searched::Nothing);
@@ -562,6 +571,16 @@ impl<'a> Walker<'a> {
             };
             match walked {
                 Walked::There if part != until => self.keep()?,
+                Walked::There if !upper.is_in => {
+                    let here = self.position();
+                    if quest.end(self)? {
+                        return Ok(match self.go_back_to(here)? {
+                            Walked::There => Searched::Found,
+                            _ => Searched::Interrupted,
+                        });
+                    }
+                    break;
+                }
                 Walked::Interrupted => return Ok(Searched::Interrupted),
                 _ => break,
             }

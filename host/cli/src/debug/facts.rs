@@ -159,6 +159,8 @@ impl Screen<'_, '_> {
             }
             back *= 2;
         };
+        let unwritten = self.debugger.unwritten()?;
+        let text = text + &String::from_utf8_lossy(&unwritten);
         let all: Vec<&str> = text.lines().collect();
         let first = lines.map_or(0, |lines| all.len().saturating_sub(lines));
         all[first..].iter().try_for_each(|line| self.line(line))

@@ -131,6 +131,17 @@ impl Debugger<'_> {
         Some(number)
     }
 
+    /// What the program has printed here but not written yet.
+    ///
+    /// # Errors
+    /// The diversion cannot be made.
+    pub fn unwritten(&mut self) -> Result<Vec<u8>, Error> {
+        match self.interpreter.clone() {
+            Some(interpreter) => self.walker.divert(|diversion| interpreter.unwritten(diversion)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The local variables of the selected frame, with what they hold.
     ///
     /// # Errors
