@@ -13,7 +13,7 @@ use crate::objects::Object;
 use crate::python::Python;
 use crate::quest::{Step, StepTo};
 use crate::sources::Sources;
-use crate::stops::{Hit, Stops, functions_of};
+use crate::stops::{Hit, StepOrStops, Stops, functions_of};
 use crate::watch::{Baseline, Change, Watched, Watching, Watchpoint};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -305,11 +305,24 @@ impl<'a> Debugger<'a> {
 
     fn step_to(&mut self, to: StepTo, direction: Direction) -> Result<Arrived, Error> {
         let interpreter = self.interpreter()?;
-        let mut quest = match direction {
-            Direction::Forward => Step::forward(interpreter, to),
-            Direction::Backward => Step::backward(interpreter, to),
-        };
-        self.search(&mut quest, direction)
+        if direction == Direction::Backward {
+            return self.search(&mut Step::backward(interpreter, to), direction);
+        }
+        let step = Step::forward(interpreter, to.clone());
+        if self.breakpoints.is_empty() && self.watchpoints.is_empty() {
+            return self.search(&mut { step }, direction);
+        }
+        let from = self.walker.position();
+        let mut quest = StepOrStops::new(step, self.stops(direction)?);
+        match self.walker.search_on(&mut quest)? {
+            Searched::Found => match self.arrive_at_hit(quest.stops, from)? {
+                Some(arrived) => Ok(arrived),
+                // A breakpoint that is to be passed.
+                None => self.step_to(to, direction),
+            },
+            Searched::Nothing => self.arrive(Why::Nowhere, from),
+            Searched::Interrupted => self.arrive(Why::Interrupted, from),
+        }
     }
 
     /// Goes to the next line, or the last one before, also into functions.
@@ -415,40 +428,20 @@ impl<'a> Debugger<'a> {
         if nothing_set && self.is_at_crash && direction == Direction::Backward {
             return self.go_to_raise();
         }
-        let mut note = None;
         while !(self.breakpoints.is_empty() && self.watchpoints.is_empty()) {
             let mut stops = self.stops(direction)?;
             let searched = match direction {
                 Direction::Forward => self.walker.search_on(&mut stops)?,
                 Direction::Backward => self.walker.search_back(&mut stops)?,
             };
-            if let Some((id, failure)) = stops.failure {
-                note = Some(format!(
-                    "the condition of breakpoint {} cannot be evaluated: {failure}",
-                    id.0
-                ));
-            }
-            let certain = crate::quest::locked(&stops.at).take().map(Hit::Breakpoint);
-            match (searched, stops.hit.or(certain)) {
-                (Searched::Interrupted, _) => return self.arrive(Why::Interrupted, from),
-                (Searched::Nothing, _) => break,
-                (Searched::Found, Some(Hit::Watchpoint(id, change))) => {
-                    self.stand_before_effect()?;
-                    if let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) {
-                        watchpoint.hits += 1;
+            match searched {
+                Searched::Interrupted => return self.arrive(Why::Interrupted, from),
+                Searched::Nothing => break,
+                Searched::Found => {
+                    if let Some(arrived) = self.arrive_at_hit(stops, from)? {
+                        return Ok(arrived);
                     }
-                    self.learn(id, &change);
-                    let arrived = self.arrive(Why::Watchpoint(id, change), from)?;
-                    return Ok(Arrived { note, ..arrived });
                 }
-                (Searched::Found, Some(Hit::Breakpoint(id))) => {
-                    if self.is_ignored(id) {
-                        continue;
-                    }
-                    let arrived = self.arrive(Why::Breakpoint(id), from)?;
-                    return Ok(Arrived { note, ..arrived });
-                }
-                (Searched::Found, None) => return self.arrive(Why::Asked, from),
             }
         }
         let (moment, why) = match direction {
@@ -458,9 +451,35 @@ impl<'a> Debugger<'a> {
         let arrived = self.go(&moment)?;
         let has_moved = self.walker.position() != from;
         Ok(match arrived.why {
-            Why::Asked => Arrived { why, has_moved, note },
+            Why::Asked => Arrived { why, has_moved, note: None },
             _ => arrived,
         })
+    }
+
+    /// A search has found what `continue` stops at, or nothing of that. `None` if it is a breakpoint that is to be passed.
+    fn arrive_at_hit(&mut self, stops: Stops, from: Position) -> Result<Option<Arrived>, Error> {
+        let note = stops.failure.map(|(id, failure)| {
+            format!("the condition of breakpoint {} cannot be evaluated: {failure}", id.0)
+        });
+        let certain = crate::quest::locked(&stops.at).take().map(Hit::Breakpoint);
+        let why = match stops.hit.or(certain) {
+            Some(Hit::Watchpoint(id, change)) => {
+                if stops.seen_at < self.walker.position().tick {
+                    self.walker.go(Target::Tick(stops.seen_at))?;
+                }
+                self.stand_before_effect()?;
+                if let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) {
+                    watchpoint.hits += 1;
+                }
+                self.learn(id, &change);
+                Why::Watchpoint(id, change)
+            }
+            Some(Hit::Breakpoint(id)) if self.is_ignored(id) => return Ok(None),
+            Some(Hit::Breakpoint(id)) => Why::Breakpoint(id),
+            None => Why::Asked,
+        };
+        let arrived = self.arrive(why, from)?;
+        Ok(Some(Arrived { note, ..arrived }))
     }
 
     /// The search of `continue`.
@@ -487,6 +506,7 @@ impl<'a> Debugger<'a> {
             told: told.filter(|_| direction == Direction::Forward),
             at: Arc::default(),
             hit: None,
+            seen_at: Tick(0),
             failure: None,
             past: Arc::default(),
         })

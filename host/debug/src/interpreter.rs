@@ -198,8 +198,9 @@ pub trait Interpreter: Send + Sync {
         scope: &Scope,
     ) -> Result<Vec<String>, Error>;
 
-    /// The names that are local in a frame, whether they have a value or not. Those of a class or a module are not among them.
-    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<String>;
+    /// The names that are local in a frame, whether they have a value or not, each with the words that say which object it stands for. Those of a class or a
+    /// module are not among them.
+    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<(String, Vec<Address>)>;
 
     /// What an instruction has to do with exceptions.
     fn raising(&self, memory: Memory<'_>, code: Address, index: u32) -> Raising;

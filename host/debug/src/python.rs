@@ -326,8 +326,20 @@ impl Interpreter for Python {
         })
     }
 
-    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<String> {
-        self.slots(memory, frame).into_iter().map(|(name, _)| name).collect()
+    fn local_names(&self, memory: Memory<'_>, frame: Address) -> Vec<(String, Vec<Address>)> {
+        let slots = self.word_of(memory, frame, self.layout.frame_slots);
+        let names = self.slots(memory, frame).into_iter().enumerate();
+        names
+            .map(|(number, (name, is_cell))| {
+                let slot = slots.wrapping_add(4 * number as u32);
+                let mut words = vec![slot];
+                let cell = memory.word(slot).unwrap_or(0) & !1;
+                if is_cell && cell != 0 {
+                    words.push(cell.wrapping_add(self.layout.cell_contents));
+                }
+                (name, words)
+            })
+            .collect()
     }
 
     fn raising(&self, memory: Memory<'_>, code: Address, index: u32) -> Raising {

@@ -130,9 +130,14 @@ impl Quest for Step {
                 return Looked::Known;
             }
             let before = locked(&past).pass(&place);
+            // Others may have asked to be shown this place.
             let stops = match &to {
-                StepTo::Any | StepTo::Instruction(_) => true,
-                StepTo::Line | StepTo::LineIn(_) => begins_line(&code, place.index, before),
+                StepTo::Any => true,
+                StepTo::Instruction(frames) => frames.contains(&place.frame),
+                StepTo::Line => begins_line(&code, place.index, before),
+                StepTo::LineIn(frames) => {
+                    frames.contains(&place.frame) && begins_line(&code, place.index, before)
+                }
             };
             if let (StepTo::LineIn(frames), Some(activation)) = (&to, &activation)
                 && let Some(own) = frames.first()

@@ -3,8 +3,9 @@
 use crate::breakpoint::{Breakpoint, BreakpointId, Location};
 use crate::interpreter::{Evaluated, Interpreter, Request};
 use crate::memory::Memory;
-use crate::quest::{Past, SharedPast, locked};
+use crate::quest::{Past, SharedPast, Step, locked};
 use crate::watch::{Baseline, Change, Watching};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
 use wrr::{Error, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
@@ -34,6 +35,8 @@ pub(crate) struct Stops {
     pub at: Arc<Mutex<Option<BreakpointId>>>,
     /// What was found last.
     pub hit: Option<Hit>,
+    /// Where its effect is seen.
+    pub seen_at: Tick,
     /// A condition could not be evaluated.
     pub failure: Option<(BreakpointId, String)>,
     pub past: SharedPast,
@@ -48,14 +51,15 @@ impl Stops {
         let mut found = None;
         for one in watching.iter_mut().filter(|one| one.is_time(here)) {
             if let Some(change) = one.look(interpreter.as_deref(), walker, &self.baseline)? {
-                found = Some(Hit::Watchpoint(one.id, change));
+                found = Some((Hit::Watchpoint(one.id, change.0), change.1));
             }
         }
         *locked(&self.watching) = watching;
-        if found.is_none() || self.told == Some(here) {
+        let Some((hit, seen_at)) = found.filter(|_| self.told != Some(here)) else {
             return Ok(false);
-        }
-        self.hit = found;
+        };
+        self.hit = Some(hit);
+        self.seen_at = seen_at;
         Ok(true)
     }
 
@@ -173,6 +177,60 @@ impl Quest for Stops {
             return Ok(true);
         }
         Ok(false)
+    }
+}
+
+/// A step that ends early at what `continue` stops at.
+pub(crate) struct StepOrStops {
+    pub step: Step,
+    pub stops: Stops,
+    /// The looker of the step has stopped it.
+    is_at_step: Arc<AtomicBool>,
+}
+
+impl StepOrStops {
+    pub fn new(step: Step, stops: Stops) -> StepOrStops {
+        StepOrStops { step, stops, is_at_step: Arc::default() }
+    }
+}
+
+impl Quest for StepOrStops {
+    fn test(&mut self) -> (LookAt, Test) {
+        let (at, stops) = self.stops.test();
+        let (_, step) = self.step.test();
+        (at, Test::Any(vec![stops, step]))
+    }
+
+    fn looker(&mut self) -> Box<dyn Looker> {
+        let (mut stops, mut step) = (self.stops.looker(), self.step.looker());
+        let is_at_step = Arc::clone(&self.is_at_step);
+        Box::new(move |view: &View<'_>| {
+            let (stops, step) = (stops.look(view), step.look(view));
+            is_at_step.store(step == Looked::Stop, Ordering::Relaxed);
+            match (stops, step) {
+                (Looked::Stop, _) | (_, Looked::Stop) => Looked::Stop,
+                (Looked::Known, Looked::Known) => Looked::Known,
+                _ => Looked::On,
+            }
+        })
+    }
+
+    fn begin(&mut self, walker: &mut Walker<'_>, until: Target) -> Result<(), Error> {
+        self.step.begin(walker, until)?;
+        self.stops.begin(walker, until)
+    }
+
+    fn end(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        self.stops.end(walker)
+    }
+
+    fn is_certain(&self) -> bool {
+        false
+    }
+
+    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
+        let is_at_step = self.is_at_step.load(Ordering::Relaxed);
+        Ok(self.stops.confirm(walker)? || is_at_step)
     }
 }
 

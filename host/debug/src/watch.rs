@@ -11,7 +11,7 @@
 use crate::breakpoint::BreakpointId;
 use crate::interpreter::{Address, Code, Evaluated, Interpreter, Request, Scope};
 use crate::memory::Memory;
-use crate::objects::Object;
+use crate::objects::{Object, names_in};
 use std::ops::Range;
 use std::sync::Arc;
 use wrr::format::Tick;
@@ -62,6 +62,8 @@ pub struct Watchpoint {
 /// What a watched expression is at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
+    /// It could not be found out yet.
+    Unknown,
     /// Something that it names is not there.
     Absent,
     /// Its value, or the exception that evaluating it raises.
@@ -99,7 +101,17 @@ pub(crate) struct Watching {
     /// Its frame is not the one that was meant any more.
     over: bool,
     /// It could not be evaluated where it was to be: it is tried again and again.
-    is_due: bool,
+    due: Option<Due>,
+}
+
+/// A value that could not be found out.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    /// Since then.
+    since: Tick,
+    /// When it is tried again, and how long after that, in ticks.
+    next: Tick,
+    gap: u64,
 }
 
 /// What an evaluation of nothing reads: the interpreter's own affairs.
@@ -154,13 +166,13 @@ impl Watching {
         Watching {
             id: watchpoint.id,
             watched: watchpoint.watched.clone(),
-            seen: Seen::Absent,
+            seen: Seen::Unknown,
             words: Vec::new(),
             held: Vec::new(),
             around: Vec::new(),
             begins: Tick(0),
             over: false,
-            is_due: false,
+            due: None,
         }
     }
 
@@ -174,6 +186,13 @@ impl Watching {
         }
     }
 
+    /// It is not known here: it is tried again after some time, and later and later.
+    fn put_off(&mut self, here: Tick, due: Option<Due>) {
+        let due = due.unwrap_or(Due { since: here, next: here, gap: 1 });
+        let gap = 2 * due.gap;
+        self.due = Some(Due { since: due.since, next: Tick(here.0.saturating_add(gap)), gap });
+    }
+
     /// Its frame begins only at this tick: until then it is not there.
     pub fn wait_until(&mut self, tick: Tick) {
         self.begins = tick;
@@ -185,6 +204,7 @@ impl Watching {
     /// What it is, as it is shown.
     pub fn now(&self) -> String {
         match &self.seen {
+            Seen::Unknown => "<cannot be found out here>".to_owned(),
             Seen::Absent => "<not there>".to_owned(),
             Seen::Is(value) => value.clone(),
         }
@@ -209,7 +229,7 @@ impl Watching {
         if self.over {
             return Test::Any(Vec::new());
         }
-        if self.is_due {
+        if self.due.is_some() {
             return Test::Always;
         }
         let changed = Test::Changed { words: self.words.clone() };
@@ -218,7 +238,7 @@ impl Watching {
             return changed;
         };
         match &self.seen {
-            Seen::Is(_) => {
+            Seen::Is(_) | Seen::Unknown => {
                 let absent = self.needed().into_iter().map(|o| o.is_absent(interpreter));
                 let left = interpreter.in_frames(&self.around);
                 Test::Any([changed, left].into_iter().chain(absent).collect())
@@ -246,13 +266,16 @@ impl Watching {
         self.words.iter().zip(&self.held).any(|(at, held)| memory.word(*at) != Some(*held))
     }
 
-    /// Evaluates it where the walker stands. Gives what has happened since the last time.
+    /// Evaluates it where the walker stands. Gives what has happened since the last time, and at which tick that was seen: an earlier one if it could not be
+    /// evaluated there.
     pub fn look(
         &mut self,
         interpreter: Option<&dyn Interpreter>,
         walker: &mut Walker<'_>,
         baseline: &Baseline,
-    ) -> Result<Option<Change>, Error> {
+    ) -> Result<Option<(Change, Tick)>, Error> {
+        let here = walker.position().tick;
+        let due = self.due.take();
         let seen = match (interpreter, self.watched.clone()) {
             (_, Watched::Memory { at, len }) => {
                 let bytes = walker.memory(0).and_then(|bytes| Memory(bytes).bytes(at, len));
@@ -271,6 +294,7 @@ impl Watching {
                     globals: globals.as_ref().map_or(0, |globals| globals.address),
                     ..Scope::default()
                 };
+                let mut slots = Vec::new();
                 let mut is_in = there;
                 if let (Some((address, code)), true) = (&frame, there) {
                     let frames = interpreter.frames(memory, index);
@@ -281,6 +305,10 @@ impl Watching {
                     if let Some(place) = place {
                         self.around = frames[place + 1..].iter().map(|f| f.address).collect();
                         scope = interpreter.scope(memory, *address);
+                        let used = names_in(&source);
+                        let locals = interpreter.local_names(memory, *address).into_iter();
+                        let of_used = locals.filter(|(name, _)| used.contains(name));
+                        slots = of_used.flat_map(|(_, words)| words).collect();
                         // Another call that has its frame at the same place.
                         if matches!(self.seen, Seen::Absent)
                             && self.begins < walker.position().tick
@@ -293,7 +321,8 @@ impl Watching {
                     }
                 }
                 if is_in {
-                    self.evaluate(interpreter, walker, baseline, source, scope, objects)?
+                    let names = (source, slots);
+                    self.evaluate(interpreter, walker, baseline, names, scope, objects, due)?
                 } else {
                     Seen::Absent
                 }
@@ -304,16 +333,13 @@ impl Watching {
         self.held = self.words.iter().map(|at| memory.word(*at).unwrap_or(0)).collect();
         let before = std::mem::replace(&mut self.seen, seen.clone());
         let is_generator = matches!(&self.watched, Watched::Expression { frame: Some((_, code)), .. } if code.is_generator);
-        Ok(match (before, seen) {
-            (Seen::Is(old), Seen::Is(new)) if old != new => Some(Change::Value { old, new }),
-            (Seen::Absent, Seen::Is(_))
-                if !is_generator || walker.position().tick == self.begins =>
-            {
-                Some(Change::Begins)
-            }
-            (Seen::Is(_), Seen::Absent) if !is_generator => Some(Change::Ends),
-            _ => None,
-        })
+        let change = match (before, seen) {
+            (Seen::Is(old), Seen::Is(new)) if old != new => Change::Value { old, new },
+            (Seen::Absent, Seen::Is(_)) if !is_generator || here == self.begins => Change::Begins,
+            (Seen::Is(_), Seen::Absent) if !is_generator => Change::Ends,
+            _ => return Ok(None),
+        };
+        Ok(Some((change, due.map_or(here, |due| due.since))))
     }
 
     fn evaluate(
@@ -321,9 +347,10 @@ impl Watching {
         interpreter: &dyn Interpreter,
         walker: &mut Walker<'_>,
         baseline: &Baseline,
-        source: String,
+        (source, slots): (String, Vec<Address>),
         scope: Scope,
         objects: Vec<(String, Object)>,
+        due: Option<Due>,
     ) -> Result<Seen, Error> {
         let request = Request {
             scope,
@@ -336,14 +363,18 @@ impl Watching {
             let value = interpreter.evaluate(diversion, &request)?;
             Ok((value, diversion.take_accesses()))
         })?;
-        if let Evaluated::Failed(why) = &value
-            && matches!(self.seen, Seen::Is(_))
-        {
+        if let Evaluated::Failed(why) = &value {
             tracing::debug!("a watched value cannot be found out here: {why}");
-            self.is_due = true;
-            return Ok(self.seen.clone());
+            self.put_off(walker.position().tick, due);
+            return Ok(match &self.seen {
+                Seen::Absent => Seen::Unknown,
+                known => known.clone(),
+            });
         }
         self.words = without(&read, baseline);
+        self.words.extend(slots);
+        self.words.sort_unstable();
+        self.words.dedup();
         Ok(Seen::Is(shown(value)))
     }
 
@@ -354,14 +385,15 @@ impl Watching {
         }
         let memory = Memory(view.memory);
         match &self.seen {
-            _ if self.is_due => true,
+            _ if self.due.is_some_and(|due| view.tick < due.next) => false,
+            _ if self.due.is_some() => true,
             Seen::Is(_) if self.has_changed(memory) => true,
             _ => {
                 let Some(interpreter) = interpreter else { return false };
                 let there = self.needed().iter().all(|o| o.seems_there(interpreter, memory));
                 let innermost = interpreter.place(view).map(|place| (place.frame, place.code));
                 match (&self.seen, &self.watched) {
-                    (Seen::Is(_), _) => {
+                    (Seen::Is(_) | Seen::Unknown, _) => {
                         !there || innermost.is_some_and(|(frame, _)| self.around.contains(&frame))
                     }
                     (Seen::Absent, Watched::Expression { frame, .. }) => {

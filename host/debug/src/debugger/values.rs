@@ -202,7 +202,7 @@ impl Debugger<'_> {
         let frame = selected.filter(|(frame, _)| {
             let has_mapping = interpreter.scope(memory, *frame).mapping != 0;
             let locals = interpreter.local_names(memory, *frame);
-            has_mapping || names.iter().any(|name| locals.contains(name))
+            has_mapping || locals.iter().any(|(local, _)| names.contains(local))
         });
         let watched = Watched::Expression { source, globals, frame, objects };
         self.add_watchpoint(text, watched)
