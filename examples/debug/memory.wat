@@ -22,7 +22,7 @@
   (func $check (param $wanted i32)
     (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))
     (if (i32.ne (i32.load (i32.const 64)) (local.get $wanted)) (then (call $proc_exit (i32.const 1)))))
-  (func (export "_start")
+  (func $start (export "_start")
     (call $open (i32.const 100))
     (call $deposit (i32.const 25))
     (call $clear (i32.const 48) (i32.const 4) (i32.const 7))

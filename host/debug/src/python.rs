@@ -72,13 +72,15 @@ const PLAIN: [&str; 9] =
 /// Names of a mapping, in the order in which they were given: those that a person has given.
 const NAMES: &str = "' '.join(n for n, v in _wrr_names.items() if isinstance(n, str) and n.isidentifier() and not n.startswith('__') and type(v).__name__ not in ('module', 'function', 'type', 'builtin_function_or_method'))";
 
+/// An address and what [`Interpreter::code_id`] gives.
+type CodeKey = (Address, [Address; 2]);
+
 /// RustPython, as `wrr py` runs it.
 pub struct Python {
     layout: Layout,
     /// The program stands in no file: it was given as an argument, or is typed.
     text_is_the_program: bool,
-    /// By address and id.
-    codes: Mutex<HashMap<(Address, [Address; 2]), Arc<Code>>>,
+    codes: Mutex<HashMap<CodeKey, Arc<Code>>>,
 }
 
 impl Python {
@@ -497,11 +499,15 @@ mod tests {
     #[test]
     fn answers_that_are_cut_off_are_none() {
         let mut bytes = vec![1, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0];
-        bytes.extend_from_slice(b"int\x02\0\0\042\x01\0\0\0\x08\0\0\0\x04\0\0\0");
+        bytes.extend_from_slice(b"int\x02\0\0\0");
         bytes.extend_from_slice(b"42");
+        // Two pieces of memory.
+        for number in [2u32, 8, 4, 32, 16] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
         let value =
             Evaluated::Value { object: 256, type_name: "int".to_owned(), text: "42".to_owned() };
-        assert_eq!(evaluated(&bytes), Some((value, vec![8..12])));
+        assert_eq!(evaluated(&bytes), Some((value, vec![8..12, 32..48])));
         for len in 0..bytes.len() {
             assert_eq!(evaluated(&bytes[..len]), None, "{len} bytes");
         }

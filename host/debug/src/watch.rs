@@ -9,7 +9,7 @@
 //! ```
 
 use crate::breakpoint::BreakpointId;
-use crate::interpreter::{Address, Code, Evaluated, Interpreter, Request, Scope};
+use crate::interpreter::{Address, Code, Evaluated, Frame, Interpreter, Request, Scope};
 use crate::memory::Memory;
 use crate::objects::{Object, names_in};
 use std::ops::Range;
@@ -112,6 +112,16 @@ struct Due {
     /// When it is tried again, and how long after that, in ticks.
     next: Tick,
     gap: u64,
+}
+
+/// What [`Watching::find`] has found.
+enum Found {
+    /// Something that it names is not there.
+    Absent,
+    /// Its frame is not there any more, another one is at its place.
+    Over,
+    /// It can be evaluated; the slots are words that say which objects local names stand for.
+    There { scope: Scope, slots: Vec<Address> },
 }
 
 /// What an evaluation of nothing reads: the interpreter's own affairs.
@@ -286,47 +296,17 @@ impl Watching {
                     None => Seen::Is("<outside of the memory>".to_owned()),
                 }
             }
-            (Some(interpreter), Watched::Expression { source, frame, globals, objects }) => {
-                let index = walker.shown_here();
-                let memory = Memory(walker.memory(0).unwrap_or_default());
-                let there = self.needed().iter().all(|o| o.seems_there(interpreter, memory));
-                let mut scope = Scope {
-                    globals: globals.as_ref().map_or(0, |globals| globals.address),
-                    ..Scope::default()
-                };
-                let mut slots = Vec::new();
-                let mut is_in = there;
-                if let (Some((address, code)), true) = (&frame, there) {
-                    let frames = interpreter.frames(memory, index);
-                    let place = frames
-                        .iter()
-                        .position(|f| f.address == *address && f.code.address == code.address);
-                    is_in = place.is_some();
-                    if let Some(place) = place {
-                        self.around = frames[place + 1..].iter().map(|f| f.address).collect();
-                        scope = interpreter.scope(memory, *address);
-                        let used = names_in(&source);
-                        let locals = interpreter.local_names(memory, *address).into_iter();
-                        let of_used = locals.filter(|(name, _)| used.contains(name));
-                        slots = of_used.flat_map(|(_, words)| words).collect();
-                        // Another call that has its frame at the same place.
-                        if matches!(self.seen, Seen::Absent)
-                            && self.begins < walker.position().tick
-                            && frames[place].index == 0
-                            && place == 0
-                        {
-                            self.over = true;
-                            return Ok(None);
-                        }
-                    }
+            (Some(interpreter), Watched::Expression { .. }) => match self.find(interpreter, walker)
+            {
+                Found::Over => {
+                    self.over = true;
+                    return Ok(None);
                 }
-                if is_in {
-                    let names = (source, slots);
-                    self.evaluate(interpreter, walker, baseline, names, scope, objects, due)?
-                } else {
-                    Seen::Absent
+                Found::Absent => Seen::Absent,
+                Found::There { scope, slots } => {
+                    self.evaluate(interpreter, walker, baseline, (scope, slots), due)?
                 }
-            }
+            },
             (None, Watched::Expression { .. }) => Seen::Absent,
         };
         let memory = Memory(walker.memory(0).unwrap_or_default());
@@ -342,20 +322,54 @@ impl Watching {
         Ok(Some((change, due.map_or(here, |due| due.since))))
     }
 
+    /// Where its names are looked up, where the walker stands.
+    fn find(&mut self, interpreter: &dyn Interpreter, walker: &mut Walker<'_>) -> Found {
+        let Watched::Expression { source, globals, frame, .. } = &self.watched else {
+            return Found::Absent;
+        };
+        let index = walker.shown_here();
+        let here = walker.position().tick;
+        let memory = Memory(walker.memory(0).unwrap_or_default());
+        if !self.needed().iter().all(|object| object.seems_there(interpreter, memory)) {
+            return Found::Absent;
+        }
+        let Some((address, code)) = frame else {
+            let globals = globals.as_ref().map_or(0, |globals| globals.address);
+            let scope = Scope { globals, ..Scope::default() };
+            return Found::There { scope, slots: Vec::new() };
+        };
+        let frames = interpreter.frames(memory, index);
+        let is_it = |f: &Frame| f.address == *address && f.code.address == code.address;
+        let Some(place) = frames.iter().position(is_it) else { return Found::Absent };
+        let begins_here = place == 0 && frames[place].index == 0;
+        if self.seen == Seen::Absent && self.begins < here && begins_here {
+            // Another call that has its frame at the same place.
+            return Found::Over;
+        }
+        let used = names_in(source);
+        let locals = interpreter.local_names(memory, *address).into_iter();
+        let slots = locals.filter(|(name, _)| used.contains(name)).flat_map(|(_, words)| words);
+        let found =
+            Found::There { scope: interpreter.scope(memory, *address), slots: slots.collect() };
+        self.around = frames[place + 1..].iter().map(|frame| frame.address).collect();
+        found
+    }
+
     fn evaluate(
         &mut self,
         interpreter: &dyn Interpreter,
         walker: &mut Walker<'_>,
         baseline: &Baseline,
-        (source, slots): (String, Vec<Address>),
-        scope: Scope,
-        objects: Vec<(String, Object)>,
+        (scope, slots): (Scope, Vec<Address>),
         due: Option<Due>,
     ) -> Result<Seen, Error> {
+        let Watched::Expression { source, objects, .. } = &self.watched else {
+            return Ok(Seen::Absent);
+        };
         let request = Request {
             scope,
-            names: objects.into_iter().map(|(name, object)| (name, object.address)).collect(),
-            source,
+            names: objects.iter().map(|(name, object)| (name.clone(), object.address)).collect(),
+            source: source.clone(),
             only_expression: true,
             text_bytes_max: TEXT_BYTES_MAX,
         };

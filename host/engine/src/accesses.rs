@@ -111,6 +111,7 @@ mod tests {
         let mut accesses = Accesses::default();
         accesses.note(8, 8, false);
         accesses.note(17, 1, false);
+        accesses.note(24, 2, false);
         accesses.note(400, 4, true);
         accesses.note(400, 4, false);
         accesses.note(500, 4, false);
@@ -120,6 +121,6 @@ mod tests {
         accesses.note(700, 4, true);
         accesses.note(800, 4, false);
         accesses.note(700, 4, true);
-        assert_eq!(accesses.ranges(), [8..20]);
+        assert_eq!(accesses.ranges(), [8..20, 24..28]);
     }
 }

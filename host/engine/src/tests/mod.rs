@@ -3,6 +3,7 @@
 //! What all of them rest on is in `run`: a sequence of calls of a guest's exports, which can be stopped, saved, restored
 //! and finished; and `check`, which holds the properties of stopping against a program.
 
+mod accesses;
 mod atomics;
 mod branching;
 mod control;

@@ -8,7 +8,7 @@ use crate::admit::{check_features, features};
 use crate::program::config;
 use wasmtime::{Engine, Extern, ExternType, Linker, Store, ThrownException, Trap, Val, ValType};
 use wrr_test_generator::Random;
-use wrr_transform::{POLL, TRAP, Variant};
+use wrr_transform::{ACCESS, LOOK, POLL, TRAP, Variant};
 
 const STACK_BYTES: usize = 16 << 20;
 const FUEL: u32 = 3000;
@@ -152,9 +152,15 @@ pub(super) fn in_wasmtime(
     linker.func_wrap("wasi_snapshot_preview1", "sched_yield", || 0i32).unwrap();
     for import in module.imports().filter(|import| import.module() == POLL.0) {
         let (module, name) = (import.module(), import.name());
-        match name.ends_with(TRAP.1) {
-            true => linker.func_wrap(module, name, crate::guest::trap).unwrap(),
-            false => linker.func_wrap(module, name, || {}).unwrap(),
+        let own = |host: (&str, &str)| name.ends_with(host.1);
+        match () {
+            () if own(TRAP) => linker.func_wrap(module, name, crate::guest::trap).unwrap(),
+            () if own(LOOK) => {
+                let look = |_: i64, _: i64, _: i32, _: i32| {};
+                linker.func_wrap(module, name, look).unwrap()
+            }
+            () if own(ACCESS) => linker.func_wrap(module, name, |_: i64, _: i64| {}).unwrap(),
+            () => linker.func_wrap(module, name, || {}).unwrap(),
         };
     }
     let mut store = Store::new(engine, 0);
@@ -321,6 +327,7 @@ fn transformed_modules_do_what_the_originals_do_in_two_engines() {
             let (run, run_left) = in_wasmtime(&engine, &bytes, Some(Variant::Run), seed);
             let (inspect, inspect_left) =
                 in_wasmtime(&engine, &bytes, Some(Variant::Inspect), seed);
+            let (noted, noted_left) = in_wasmtime(&engine, &bytes, Some(Variant::Accesses), seed);
             let (counted, counted_left) =
                 in_wasmtime(&engine, &bytes, Some(Variant::Counted), seed);
             assert_eq!(run, original, "seed {seed}");
@@ -329,6 +336,10 @@ fn transformed_modules_do_what_the_originals_do_in_two_engines() {
             if !overflows(&counted) && !overflows(&original) {
                 assert_eq!(counted, original, "seed {seed}");
                 assert_eq!(counted_left, run_left, "seed {seed}");
+            }
+            if !overflows(&noted) && !overflows(&original) {
+                assert_eq!(noted, original, "seed {seed}");
+                assert_eq!(noted_left, run_left, "seed {seed}");
             }
             assert_eq!(inspect, original, "seed {seed}");
             assert_eq!(run_left, inspect_left, "seed {seed}");

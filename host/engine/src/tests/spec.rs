@@ -109,6 +109,9 @@ impl Script {
         if own > 0 {
             imports.push(Func::wrap(&mut self.store, || {}).into());
             imports.push(Func::wrap(&mut self.store, crate::guest::trap).into());
+            let look = |_: i64, _: i64, _: i32, _: i32| {};
+            imports.push(Func::wrap(&mut self.store, look).into());
+            imports.push(Func::wrap(&mut self.store, |_: i64, _: i64| {}).into());
         }
         let instance = Instance::new(&mut self.store, &module, &imports)?;
         let data = data.and_then(|data| instance.get_func(&mut self.store, &data));
@@ -439,4 +442,9 @@ fn the_core_test_suite_passes_transformed_with_a_counted_stack() {
 #[test]
 fn the_core_test_suite_passes_transformed_for_inspecting() {
     assert_eq!(suite(Some(Variant::Inspect)), COUNTS);
+}
+
+#[test]
+fn the_core_test_suite_passes_transformed_for_noting_accesses() {
+    assert_eq!(suite(Some(Variant::Accesses)), COUNTS);
 }
