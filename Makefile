@@ -1,4 +1,4 @@
-# make demo      build wrr, record and replay a real program          make test    all tests on small guests
+# make demo      build wrr, debug a failing Python script backwards     make test    all tests on small guests
 # make real      fetch the real programs, run the matrix on them      make bench   measure; prints the tables of BENCHMARKS.md
 # make lint      rustfmt, clippy, dependency policy                   make fuzz    fuzz the trace reader (FUZZ_SECONDS=60)
 # make test-full the tests, the random ones with many more cases

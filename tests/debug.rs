@@ -378,7 +378,7 @@ fn evaluating_leaves_the_run_as_it_was() {
                 let before = (curious.walker().position(), curious.walker().state_hash().unwrap());
                 let came = curious.evaluate(source);
                 let after = (curious.walker().position(), curious.walker().state_hash().unwrap());
-                assert_eq!(before, after, "{source} at {moment}: {came:?}");
+                assert_eq!(before, after, "{source} at {moment:?}: {came:?}");
                 curious.locals().unwrap();
             }
             for direction in [Direction::Backward, Direction::Forward] {
@@ -387,7 +387,7 @@ fn evaluating_leaves_the_run_as_it_was() {
                     debugger.step(direction).unwrap();
                     (debugger.walker().position(), debugger.walker().state_hash().unwrap())
                 });
-                assert_eq!(one, other, "{direction:?} from {moment}");
+                assert_eq!(one, other, "{direction:?} from {moment:?}");
             }
         }
     });

@@ -4,6 +4,7 @@
 //! See `ARCHITECTURE.md` for the scheme. Knows no wasm engine: bytes in, bytes out.
 
 mod emit;
+mod imports;
 mod layout;
 mod live;
 mod module;
@@ -15,6 +16,7 @@ mod plan;
 mod reach;
 mod whole;
 
+pub use imports::{ACCESS, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 pub use layout::{FrameLayout, Place, Saved};
 pub use module::Module;
 pub use module::PASSAGES;
@@ -22,7 +24,6 @@ pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
-pub use whole::{ACCESS, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
 pub const VERSION: u32 = 18;

@@ -6,14 +6,12 @@
 //! It depends on the original module and the variant alone, not on any stack, so compiled pieces can be kept.
 
 use crate::emit::{Added, Form, Helper, Links, emit};
+use crate::imports::{ACCESS, LOOK, POLL, TRAP, access_signature, look_signature, trap_signature};
 use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
-use crate::whole::{
-    ACCESS, LOOK, POLL, TRAP, access_signature, helper_name, helper_signature, hints_section,
-    joined, locals_declaration, look_signature, trap_signature,
-};
+use crate::whole::{helper_name, helper_signature, hints_section, joined, locals_declaration};
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
 use wasm_encoder::{

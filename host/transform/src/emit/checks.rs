@@ -9,9 +9,9 @@ use super::{
     Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, STACK_BYTES_MIN, bytes_of, nullable,
 };
 use crate::HostTrap;
+use crate::imports::{LOOK_PASSAGES, LOOK_TICKS};
 use crate::nan::Shape;
 use crate::plan::{Site, Spill};
-use crate::whole::{LOOK_PASSAGES, LOOK_TICKS};
 use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
 
 impl<L: Links> Emitter<'_, L> {
