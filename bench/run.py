@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True  # The folder of sources stays as it is.
 import boundary
 import branch
 import checkpoints
+import debugger
 import files
 import floats
 import harness
@@ -40,6 +41,8 @@ SECTIONS = {
     "rollback": branch.rollback,
     "branch": branch.branch,
     "files": files.files,
+    "py": debugger.py,
+    "debugger": debugger.debugger,
 }
 
 
@@ -47,8 +50,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
-    parser.add_argument("--seconds", type=float, default=60, help="seek: how long the recorded program computes")
-    parser.add_argument("--seeks", type=int, default=200, help="seek: how many random moments")
+    parser.add_argument("--seconds", type=float, default=60, help="seek, debugger: how long the recorded program computes")
+    parser.add_argument("--seeks", type=int, default=200, help="seek, debugger: how many random moments")
     options = parser.parse_args()
     names = options.only.split(",")
     unknown = set(names) - set(SECTIONS)

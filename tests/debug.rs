@@ -838,7 +838,7 @@ fn a_recording_that_was_cut_off_is_debugged_up_to_there() {
 fn a_closed_pipe_is_quiet() {
     let folder = objects();
     let mut command = wrr(folder.path());
-    command.args(["debug", "objects.wrr", "-x", "-"]);
+    command.args(["debug", "objects.wrr"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut first = String::new();
@@ -929,12 +929,15 @@ mod at_terminal {
         terminal.type_in("go crash\r");
         terminal.expect("objects.py:36");
         prompt(&mut terminal);
-        terminal.type_in("bstep\r");
-        terminal.expect("objects.py:35");
+        terminal.type_in("go start\r");
+        terminal.expect("objects.py:4");
+        prompt(&mut terminal);
+        terminal.type_in("next\r");
+        terminal.expect("objects.py:9");
         prompt(&mut terminal);
         // An empty line is the last step once more.
         terminal.type_in("\r");
-        terminal.expect("objects.py:34");
+        terminal.expect("objects.py:29");
         prompt(&mut terminal);
         terminal.type_in("foo\r");
         terminal.expect("there is no command \"foo\"");

@@ -248,6 +248,15 @@ fn main() {
         let name = "says_what_a_32_bit_host_lacks".to_owned();
         add(name, Box::new(|| a_32_bit_host_says_what_it_lacks(platform)));
     }
+    for platform in CHOSEN.iter().filter(|platform| platform.name != HERE.name) {
+        let name = format!("debugger::{}", platform.name);
+        add(name, Box::new(|| the_debugger_says_the_same(platform, &MEMORY)));
+        // Those that this processor runs itself: the others would compile the Python inside for hours.
+        if full() && ["i686", "windows"].contains(&platform.name) {
+            let name = format!("debugger::python::{}", platform.name);
+            add(name, Box::new(|| the_debugger_says_the_same(platform, &OBJECTS)));
+        }
+    }
     if full() {
         add(
             "cpython::identical_files".to_owned(),
@@ -261,6 +270,39 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     print_tables();
     conclusion.exit();
+}
+
+/// A program of `examples/debug` and how it is recorded.
+struct Debugged {
+    program: &'static str,
+    script: &'static str,
+    command: &'static str,
+    code: i32,
+}
+
+const MEMORY: Debugged =
+    Debugged { program: "memory.wat", script: "memory.dbg", command: "record", code: 1 };
+const OBJECTS: Debugged =
+    Debugged { program: "objects.py", script: "objects.dbg", command: "py", code: 1 };
+
+/// A recording of this machine is debugged on another one: every word is the same, ticks and addresses too.
+fn the_debugger_says_the_same(platform: &Platform, debugged: &Debugged) {
+    let Debugged { program, script, command, code } = *debugged;
+    let folder = scratch();
+    let folder = folder.path();
+    for file in [program, script] {
+        std::fs::copy(root().join("examples/debug").join(file), folder.join(file)).unwrap();
+    }
+    HERE.says(folder, &[command, "--deterministic", "-o", "t.wrr", program], code);
+    let says = |platform: &Platform| {
+        // Numbers that were kept beside the trace would be known already.
+        let _ = std::fs::remove_file(folder.join("t.wrr.notes"));
+        let output = finish(platform.command(folder).args(["debug", "t.wrr", "-x", script]), b"");
+        text(&output.stdout).replace("\r\n", "\n")
+    };
+    let here = says(&HERE);
+    assert!(here.contains("watchpoint"), "{here}");
+    assert_eq!(says(platform), here, "{}", platform.name);
 }
 
 /// A folder with the guest's module and its files.

@@ -13,10 +13,10 @@ use crate::objects::Object;
 use crate::python::Python;
 use crate::quest::{Step, StepTo};
 use crate::sources::Sources;
-use crate::stops::{Hit, StepOrStops, Stops, functions_of};
-use crate::watch::{Baseline, Change, Watched, Watching, Watchpoint};
+use crate::stops::{Hit, StepOrStops, Stops, Wanted, functions_of};
+use crate::watch::{Baseline, Change, Watched, Watchpoint};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use wrr::format::Tick;
 use wrr::{
     Error, LookAt, Looked, Moment, Position, Quest, Searched, Target, Test, View, Walked, Walker,
@@ -228,7 +228,13 @@ impl<'a> Debugger<'a> {
             (Moment::End, Some(interpreter)) => {
                 self.walker.search_back(&mut Step::backward(interpreter, StepTo::Any))?;
             }
-            _ => self.settle()?,
+            _ => {
+                let goal = match self.walker.trace().target(moment)? {
+                    Target::Tick(tick) => tick,
+                    Target::Event(_) => Tick(u64::MAX),
+                };
+                self.settle(goal)?;
+            }
         }
         self.arrive(Why::Asked, from)
     }
@@ -271,9 +277,10 @@ impl<'a> Debugger<'a> {
         self.arrive(Why::Interrupted, from)
     }
 
-    /// If it does not stand at a passage, it goes to the last one before; if there is none it stays.
-    fn settle(&mut self) -> Result<(), Error> {
-        if self.interpreter.is_none() || self.walker.shown_here().is_some() {
+    /// If it does not stand at a passage, or at one behind the goal, it goes to the last one before; if there is none it stays.
+    fn settle(&mut self, goal: Tick) -> Result<(), Error> {
+        let is_there = self.walker.position().tick <= goal && self.walker.shown_here().is_some();
+        if self.interpreter.is_none() || is_there {
             return Ok(());
         }
         self.walker.search_back(&mut Passage)?;
@@ -333,11 +340,14 @@ impl<'a> Debugger<'a> {
         self.step_to(StepTo::Line, direction)
     }
 
-    /// Goes to the next tick, or the last one before.
+    /// Goes to the next tick, or the last one before; in an interpreter's program to its next instruction.
     ///
     /// # Errors
     /// What replaying gives.
     pub fn step_tick(&mut self, direction: Direction) -> Result<Arrived, Error> {
+        if self.interpreter.is_some() {
+            return self.search(&mut Passage, direction);
+        }
         let from = self.walker.position();
         let tick = match direction {
             Direction::Forward => from.tick.0 + 1,
@@ -496,20 +506,15 @@ impl<'a> Debugger<'a> {
         };
         let here = self.walker.position();
         let told = self.guilty.filter(|guilty| guilty.at == here).map(|guilty| guilty.seen_at);
-        Ok(Stops {
+        Ok(Stops::new(Wanted {
             interpreter: self.interpreter.clone(),
             breakpoints: self.breakpoints.clone(),
             functions,
-            watching: Arc::new(Mutex::new(self.watchpoints.iter().map(Watching::new).collect())),
+            watchpoints: self.watchpoints.clone(),
             baseline,
             is_backward: direction == Direction::Backward,
             told: told.filter(|_| direction == Direction::Forward),
-            at: Arc::default(),
-            hit: None,
-            seen_at: Tick(0),
-            failure: None,
-            past: Arc::default(),
-        })
+        }))
     }
 
     /// It stands where the effect of a statement is seen first, and goes to the statement.
@@ -663,6 +668,10 @@ impl Quest for Passage {
 struct Handlers(Arc<dyn Interpreter>);
 
 impl Quest for Handlers {
+    fn fork(&self) -> Option<Box<dyn Quest + Send>> {
+        Some(Box::new(Handlers(Arc::clone(&self.0))))
+    }
+
     fn test(&mut self) -> (LookAt, Test) {
         (LookAt::Passages, self.0.in_new_code())
     }

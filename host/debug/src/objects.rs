@@ -42,6 +42,10 @@ pub enum Presence {
 struct Absence(Test);
 
 impl Quest for Absence {
+    fn fork(&self) -> Option<Box<dyn Quest + Send>> {
+        Some(Box::new(Absence(self.0.clone())))
+    }
+
     fn test(&mut self) -> (LookAt, Test) {
         (LookAt::Passages, self.0.clone())
     }

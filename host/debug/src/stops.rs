@@ -4,7 +4,7 @@ use crate::breakpoint::{Breakpoint, BreakpointId, Location};
 use crate::interpreter::{Evaluated, Interpreter, Request};
 use crate::memory::Memory;
 use crate::quest::{Past, SharedPast, Step, locked};
-use crate::watch::{Baseline, Change, Watching};
+use crate::watch::{Baseline, Change, Watching, Watchpoint};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
@@ -19,18 +19,25 @@ pub enum Hit {
     Watchpoint(BreakpointId, Change),
 }
 
-/// The search.
-pub(crate) struct Stops {
+/// What is searched for.
+#[derive(Clone)]
+pub(crate) struct Wanted {
     pub interpreter: Option<Arc<dyn Interpreter>>,
     pub breakpoints: Vec<Breakpoint>,
     /// By breakpoint: the functions of the module that it means.
     pub functions: Vec<Vec<u32>>,
-    /// Shared with the looker.
-    pub watching: Arc<Mutex<Vec<Watching>>>,
+    pub watchpoints: Vec<Watchpoint>,
     pub baseline: Baseline,
     pub is_backward: bool,
     /// A watched value that changes at this tick has been told of already.
     pub told: Option<Tick>,
+}
+
+/// The search.
+pub(crate) struct Stops {
+    wanted: Wanted,
+    /// Shared with the looker.
+    watching: Arc<Mutex<Vec<Watching>>>,
     /// What the looker has stopped at.
     pub at: Arc<Mutex<Option<BreakpointId>>>,
     /// What was found last.
@@ -39,23 +46,36 @@ pub(crate) struct Stops {
     pub seen_at: Tick,
     /// A condition could not be evaluated.
     pub failure: Option<(BreakpointId, String)>,
-    pub past: SharedPast,
+    past: SharedPast,
 }
 
 impl Stops {
+    pub fn new(wanted: Wanted) -> Stops {
+        let watching = wanted.watchpoints.iter().map(Watching::new).collect();
+        Stops {
+            wanted,
+            watching: Arc::new(Mutex::new(watching)),
+            at: Arc::default(),
+            hit: None,
+            seen_at: Tick(0),
+            failure: None,
+            past: Arc::default(),
+        }
+    }
+
     /// Whether something has happened to what is watched, since the last time and up to where the walker stands.
     fn look_at_watched(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
-        let interpreter = self.interpreter.clone();
+        let interpreter = self.wanted.interpreter.clone();
         let here = walker.position().tick;
         let mut watching = std::mem::take(&mut *locked(&self.watching));
         let mut found = None;
         for one in watching.iter_mut().filter(|one| one.is_time(here)) {
-            if let Some(change) = one.look(interpreter.as_deref(), walker, &self.baseline)? {
+            if let Some(change) = one.look(interpreter.as_deref(), walker, &self.wanted.baseline)? {
                 found = Some((Hit::Watchpoint(one.id, change.0), change.1));
             }
         }
         *locked(&self.watching) = watching;
-        let Some((hit, seen_at)) = found.filter(|_| self.told != Some(here)) else {
+        let Some((hit, seen_at)) = found.filter(|_| self.wanted.told != Some(here)) else {
             return Ok(false);
         };
         self.hit = Some(hit);
@@ -65,9 +85,9 @@ impl Stops {
 
     /// Whether the condition of a breakpoint holds where the walker stands.
     fn holds(&mut self, id: BreakpointId, walker: &mut Walker<'_>) -> Result<bool, Error> {
-        let breakpoint = self.breakpoints.iter().find(|b| b.id == id);
+        let breakpoint = self.wanted.breakpoints.iter().find(|b| b.id == id);
         let Some(condition) = breakpoint.and_then(|b| b.condition.clone()) else { return Ok(true) };
-        let Some(interpreter) = self.interpreter.clone() else { return Ok(true) };
+        let Some(interpreter) = self.wanted.interpreter.clone() else { return Ok(true) };
         let index = walker.shown_here();
         let memory = Memory(walker.memory(0).unwrap_or_default());
         let frames = interpreter.frames(memory, index);
@@ -94,25 +114,25 @@ impl Stops {
 impl Quest for Stops {
     fn test(&mut self) -> (LookAt, Test) {
         let watching = locked(&self.watching);
-        let watched = watching.iter().map(|w| w.test(self.interpreter.as_deref()));
+        let watched = watching.iter().map(|w| w.test(self.wanted.interpreter.as_deref()));
         let mut tests = Vec::new();
-        match &self.interpreter {
-            Some(interpreter) if !self.breakpoints.is_empty() => {
+        match &self.wanted.interpreter {
+            Some(interpreter) if !self.wanted.breakpoints.is_empty() => {
                 tests.push(interpreter.in_new_code());
             }
-            None => tests.push(Test::Entry { functions: self.functions.concat() }),
+            None => tests.push(Test::Entry { functions: self.wanted.functions.concat() }),
             Some(_) => {}
         }
         // The test for new code has to be the first one that passes: what is known is told of that one.
         tests.extend(watched);
-        let at = if self.interpreter.is_some() { LookAt::Passages } else { LookAt::Ticks };
+        let at = if self.wanted.interpreter.is_some() { LookAt::Passages } else { LookAt::Ticks };
         (at, Test::Any(tests))
     }
 
     fn looker(&mut self) -> Box<dyn Looker> {
-        let interpreter = self.interpreter.clone();
-        let breakpoints = self.breakpoints.clone();
-        let functions = self.functions.clone();
+        let interpreter = self.wanted.interpreter.clone();
+        let breakpoints = self.wanted.breakpoints.clone();
+        let functions = self.wanted.functions.clone();
         let watching = Arc::clone(&self.watching);
         let at = Arc::clone(&self.at);
         let past = Arc::clone(&self.past);
@@ -137,28 +157,33 @@ impl Quest for Stops {
     }
 
     fn begin(&mut self, walker: &mut Walker<'_>, until: Target) -> Result<(), Error> {
-        let interpreter = self.interpreter.clone();
+        let interpreter = self.wanted.interpreter.clone();
         if let Some(interpreter) = &interpreter {
             *locked(&self.past) = Past::begin(&**interpreter, walker);
         }
         let mut watching = std::mem::take(&mut *locked(&self.watching));
         for one in &mut watching {
             one.begins = Tick(0);
-            if let (Some(interpreter), true) = (&interpreter, self.is_backward)
+            if let (Some(interpreter), true) = (&interpreter, self.wanted.is_backward)
                 && let Some(beginning) = one.beginning(&**interpreter)
                 && let Some(tick) = walker.last_where(LookAt::Passages, &beginning, until)?
             {
                 one.wait_until(tick);
                 continue;
             }
-            one.look(interpreter.as_deref(), walker, &self.baseline)?;
+            one.look(interpreter.as_deref(), walker, &self.wanted.baseline)?;
         }
         *locked(&self.watching) = watching;
         Ok(())
     }
 
+    fn fork(&self) -> Option<Box<dyn Quest + Send>> {
+        Some(Box::new(Stops::new(self.wanted.clone())))
+    }
+
     fn is_certain(&self) -> bool {
-        self.breakpoints.iter().all(|b| b.condition.is_none()) && locked(&self.watching).is_empty()
+        self.wanted.breakpoints.iter().all(|b| b.condition.is_none())
+            && locked(&self.watching).is_empty()
     }
 
     fn end(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {

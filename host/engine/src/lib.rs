@@ -37,4 +37,4 @@ pub use look::{LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
-pub use wrr_transform::{Place, Variant};
+pub use wrr_transform::{Place, Variant, has_passages};

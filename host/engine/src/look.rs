@@ -182,7 +182,7 @@ pub(crate) fn look_of(
     variant: Variant,
     poll: Func,
 ) -> Result<(Func, Option<Lookers>), Refusal> {
-    if variant != Variant::Inspect {
+    if !matches!(variant, Variant::Inspect | Variant::Search) {
         return Ok((Func::wrap(&mut store, |_: i64, _: i64, _: i32, _: i32| {}), None));
     }
     let module = program.trampoline()?;
@@ -632,8 +632,13 @@ impl Guest {
         test: &Test,
         looker_of: Box<dyn Looker>,
     ) -> Result<(), Refusal> {
-        if self.variant != Variant::Inspect {
-            return Err(Refusal::Engine("only the inspect variant can be looked at".to_owned()));
+        let can_be = match at {
+            LookAt::Passages => matches!(self.variant, Variant::Inspect | Variant::Search),
+            LookAt::Ticks => self.variant == Variant::Inspect,
+        };
+        if !can_be {
+            let what = format!("{at:?} cannot be looked at in the variant {:?}", self.variant);
+            return Err(Refusal::Engine(what));
         }
         let missing = || Refusal::Engine("the transformed module lacks a part".to_owned());
         let Lookers { table, own, ask, .. } = *self.lookers.as_ref().ok_or_else(missing)?;

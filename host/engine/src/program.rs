@@ -69,6 +69,7 @@ struct Shared {
     run: OnceLock<Compiled>,
     counted: OnceLock<Compiled>,
     inspect: OnceLock<Compiled>,
+    search: OnceLock<Compiled>,
     accesses: OnceLock<Compiled>,
     pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
@@ -93,7 +94,10 @@ impl Program {
         observer: &dyn Observer,
     ) -> Result<Program, Refusal> {
         let factor = match (purpose, variant) {
-            (Purpose::Live, Variant::Run | Variant::Inspect | Variant::Accesses) => 1,
+            (
+                Purpose::Live,
+                Variant::Run | Variant::Inspect | Variant::Search | Variant::Accesses,
+            ) => 1,
             _ => NATIVE_STACK_FACTOR,
         };
         let stack_bytes = stack_bytes(limits, factor)?;
@@ -106,6 +110,7 @@ impl Program {
             run: OnceLock::new(),
             counted: OnceLock::new(),
             inspect: OnceLock::new(),
+            search: OnceLock::new(),
             accesses: OnceLock::new(),
             pieces: Mutex::new(HashMap::new()),
             layouts: Mutex::new(HashMap::new()),
@@ -139,6 +144,7 @@ impl Program {
             Variant::Run => &self.shared.run,
             Variant::Counted => &self.shared.counted,
             Variant::Inspect => &self.shared.inspect,
+            Variant::Search => &self.shared.search,
             Variant::Accesses => &self.shared.accesses,
         };
         if let Some(compiled) = cell.get() {
@@ -187,8 +193,8 @@ impl Program {
 
     /// A variant that is compiled already: loading compiled one.
     pub(crate) fn loaded(&self) -> &Compiled {
-        let Shared { run, counted, inspect, accesses, .. } = &*self.shared;
-        let found = [run, counted, inspect, accesses].into_iter().find_map(OnceLock::get);
+        let Shared { run, counted, inspect, search, accesses, .. } = &*self.shared;
+        let found = [run, counted, inspect, search, accesses].into_iter().find_map(OnceLock::get);
         found.expect("a program is only made with one of its variants")
     }
 

@@ -11,6 +11,7 @@
 //! Invariant: nothing that is done with a walker changes the run; where it stands depends on nothing but the position.
 
 mod diversion;
+mod parallel;
 
 pub use diversion::{Diversion, Diverted};
 
@@ -35,6 +36,9 @@ const KEPT_MAX: usize = 64;
 /// Nearer than this, nothing is kept on the way, in ticks: they are replayed in a few milliseconds.
 const NEAR_TICKS: u64 = 400_000;
 
+/// So many stretches between states are searched one after the other; the ones before on several processors.
+const ALONE: u32 = 3;
+
 /// A stretch that is searched for the first time is kept at so many places.
 const STRETCH_PARTS: u64 = 8;
 
@@ -45,6 +49,7 @@ const BEAT_TICKS: u64 = 200_000;
 pub struct Walker<'a> {
     trace: &'a Trace<'a>,
     program: Program,
+    variant: Variant,
     entry: Entry,
     guest: Guest,
     /// Where evaluations are made of which is noted what they read.
@@ -73,7 +78,7 @@ pub struct WalkerStats {
     pub went_back: u64,
     /// Ticks that were replayed.
     pub replayed_ticks: u64,
-    /// Stretches between states that a search did not have to look at.
+    /// Stretches between checkpoints that were searched on other threads.
     pub skipped: u64,
 }
 
@@ -110,6 +115,11 @@ pub trait Quest {
     /// Whether the looker alone decides.
     fn is_certain(&self) -> bool {
         true
+    }
+
+    /// The same search for another walker on another thread; `None` if what it has found in one stretch matters in another one.
+    fn fork(&self) -> Option<Box<dyn Quest + Send>> {
+        None
     }
 
     /// The walker stands where the looker has stopped it: whether it is what is searched for. Only asked if the looker is not certain. The test and the
@@ -156,10 +166,16 @@ impl<'a> Trace<'a> {
     /// # Errors
     /// As [`Trace::seek`].
     pub fn walk(&'a self, interrupt: Arc<AtomicBool>) -> Result<Walker<'a>, Error> {
-        let program = self.program(Variant::Inspect)?;
+        // A program with passages is stopped at these; others at any tick.
+        let module = self.reader().module()?;
+        let variant = match wrr_engine::has_passages(&module) {
+            true => Variant::Search,
+            false => Variant::Inspect,
+        };
+        let program = self.program(variant)?;
         let manifest = self.reader().manifest();
         let entry = entry(manifest.invoke.as_deref(), &manifest.args);
-        let guest = self.guest_at(&program, Variant::Inspect, None)?;
+        let guest = self.guest_at(&program, variant, None)?;
         let mut checkpoints: Vec<(Position, usize)> =
             self.checkpoint_positions().enumerate().map(|(i, position)| (position, i)).collect();
         checkpoints.sort_unstable();
@@ -167,6 +183,7 @@ impl<'a> Trace<'a> {
         let mut walker = Walker {
             trace: self,
             program,
+            variant,
             entry,
             guest,
             noting: None,
@@ -338,7 +355,7 @@ impl<'a> Walker<'a> {
     fn load(&mut self, checkpoint: Option<usize>) -> Result<(), Error> {
         let loaded = checkpoint.map(|i| self.trace.reader().checkpoint(i)).transpose();
         let loaded = loaded.map_err(Error::from).and_then(|checkpoint| {
-            self.trace.guest_at(&self.program, Variant::Inspect, checkpoint.as_ref())
+            self.trace.guest_at(&self.program, self.variant, checkpoint.as_ref())
         });
         match (loaded, checkpoint) {
             (Ok(guest), _) => {
@@ -390,7 +407,7 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let host = Host::at(trace.source_at(at.event, point.host.clone())?, at.event);
-        self.guest = Guest::fork(&self.program, Variant::Inspect, &self.entry, &point.kept, host)
+        self.guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host)
             .map_err(refused)?;
         self.set_heart();
         Ok(())
@@ -418,7 +435,8 @@ impl<'a> Walker<'a> {
         };
         Ok(if self.guest.was_stopped_by_looker() {
             Walked::Looked
-        } else if target.is_at(position) {
+        } else if target.is_at(position) || !target.is_at_or_after(position) {
+            // At the first possible stop, if there is none at that very tick.
             Walked::There
         } else {
             Walked::Interrupted
@@ -509,7 +527,18 @@ impl<'a> Walker<'a> {
     ) -> Result<Searched, Error> {
         let from = self.position();
         let mut upper = Bound { at: from, is_in: false };
+        let mut stretches = 0;
         loop {
+            stretches += 1;
+            if stretches == ALONE + 1 {
+                match self.skip_back(quest, upper.at)? {
+                    Some(end) => upper.at = end,
+                    None => {
+                        self.go_back_to(from)?;
+                        return Ok(Searched::Nothing);
+                    }
+                }
+            }
             if upper.at.tick < until || !self.stand_before(upper.at)? {
                 self.go_back_to(from)?;
                 return Ok(Searched::Nothing);

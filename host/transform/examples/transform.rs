@@ -1,4 +1,4 @@
-//! Transforms a module: `cargo run --release -p wrr-transform --example transform -- IN.wasm OUT.wasm [inspect|accesses]`.
+//! Transforms a module: `cargo run --release -p wrr-transform --example transform -- IN.wasm OUT.wasm [inspect|search|accesses]`.
 //! Prints how long it takes and how much the module grows.
 
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use wrr_transform::{Module, Variant};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(from), Some(to)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: transform IN.wasm OUT.wasm [inspect|accesses]".into());
+        return Err("usage: transform IN.wasm OUT.wasm [inspect|search|accesses]".into());
     };
     let variant = match arguments.next().as_deref() {
         Some("inspect") => Variant::Inspect,
         Some("accesses") => Variant::Accesses,
+        Some("search") => Variant::Search,
         _ => Variant::Run,
     };
     let original: Arc<[u8]> = std::fs::read(from)?.into();

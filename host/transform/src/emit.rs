@@ -104,8 +104,8 @@ pub(crate) trait Checks: Sync {
     fn site(&self, kind: SiteKind) -> bool;
     /// Whether frames count what they take of the stack.
     fn stack(&self) -> bool;
-    /// Whether the run can be looked at at every tick.
-    fn looks(&self) -> bool;
+    /// Whether the run can be looked at at a tick, which is a passage or not.
+    fn looks(&self, is_passage: bool) -> bool;
     /// Whether accesses to memory are told.
     fn tells_accesses(&self) -> bool;
 }
@@ -657,7 +657,9 @@ impl<'a, L: Links> Emitter<'a, L> {
         let site = &plan.sites[header as usize];
         let wrapped = match (hot, &self.block(index).signature) {
             (Some(_), signature)
-                if self.is_checked(site) && !self.checks.looks() && self.can_be_put_away(site) =>
+                if self.is_checked(site)
+                    && !self.is_looked_at(site)
+                    && self.can_be_put_away(site) =>
             {
                 signature.params.is_empty() && signature.results.len() <= 1
             }

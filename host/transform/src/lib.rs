@@ -19,14 +19,14 @@ mod whole;
 pub use imports::{ACCESS, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
 pub use layout::{FrameLayout, Place, Saved};
 pub use module::Module;
-pub use module::PASSAGES;
+pub use module::{PASSAGES, has_passages};
 pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 18;
+pub const VERSION: u32 = 19;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +111,8 @@ pub enum Variant {
     Counted,
     /// For exact positions: every function can be captured, every tick is a possible stop.
     Inspect,
+    /// As [`Variant::Run`], and the run can be looked at at its passages: see [`PASSAGES`].
+    Search,
     /// For finding out what memory a call uses: the host is told of every access, see [`ACCESS`]. Never stops.
     Accesses,
 }

@@ -43,6 +43,14 @@ pub(crate) struct Sections {
 /// body, and a local of type `i32` that is shown to who looks: the instruction's number, for example.
 pub const PASSAGES: &str = "wrr.passages";
 
+/// Whether a module names passages; see [`PASSAGES`].
+#[must_use]
+pub fn has_passages(module: &[u8]) -> bool {
+    Parser::new(0).parse_all(module).any(|payload| {
+        matches!(payload, Ok(Payload::CustomSection(section)) if section.name() == PASSAGES)
+    })
+}
+
 fn passages(data: &[u8]) -> wasmparser::Result<BTreeMap<(u32, u32), u32>> {
     let mut reader = BinaryReader::new(data, 0);
     let count = reader.read_var_u32()?;

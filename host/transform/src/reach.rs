@@ -32,6 +32,8 @@ pub struct Capturable {
     types: Vec<bool>,
     counts_stack: bool,
     is_looked_at: bool,
+    /// Only passages are.
+    only_passages: bool,
     tells_accesses: bool,
     canonical_types: Vec<u32>,
 }
@@ -45,6 +47,7 @@ impl Capturable {
             types: vec![true; module.types.len()],
             counts_stack: false,
             is_looked_at: false,
+            only_passages: false,
             tells_accesses: false,
             canonical_types: module.canonical_types.clone(),
         }
@@ -53,6 +56,11 @@ impl Capturable {
     /// The same functions, where a run can be looked at at every tick.
     pub(crate) fn looked_at(self) -> Capturable {
         Capturable { is_looked_at: true, ..self }
+    }
+
+    /// The same functions, where a run can be looked at at its passages.
+    pub(crate) fn looked_at_passages(self) -> Capturable {
+        Capturable { is_looked_at: true, only_passages: true, ..self }
     }
 
     /// No functions; accesses to memory are told.
@@ -92,8 +100,8 @@ impl Checks for Capturable {
         self.counts_stack
     }
 
-    fn looks(&self) -> bool {
-        self.is_looked_at
+    fn looks(&self, is_passage: bool) -> bool {
+        self.is_looked_at && (is_passage || !self.only_passages)
     }
 
     fn tells_accesses(&self) -> bool {
@@ -200,6 +208,7 @@ impl Module {
             types: vec![false; self.types.len()],
             counts_stack: false,
             is_looked_at: false,
+            only_passages: false,
             tells_accesses: false,
             canonical_types: self.canonical_types.clone(),
         };
@@ -245,7 +254,8 @@ impl Capturable {
                 })
                 .collect::<Vec<u8>>()
         };
-        let settings = [self.counts_stack, self.is_looked_at, self.tells_accesses];
+        let settings =
+            [self.counts_stack, self.is_looked_at, self.tells_accesses, self.only_passages];
         let settings = (0u8..).zip(settings).map(|(bit, is_set)| u8::from(is_set) << bit).sum();
         [vec![settings], bits(&self.functions), bits(&self.types)].concat()
     }
@@ -265,6 +275,7 @@ impl Capturable {
             counts_stack: settings & 1 != 0,
             is_looked_at: settings & 2 != 0,
             tells_accesses: settings & 4 != 0,
+            only_passages: settings & 8 != 0,
             canonical_types: module.canonical_types.clone(),
         })
     }

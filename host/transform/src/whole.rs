@@ -178,6 +178,7 @@ impl Module {
             Variant::Run => self.reaching(&scan),
             Variant::Counted => self.reaching(&scan).counting_stack(),
             Variant::Inspect => Capturable::all(self).looked_at(),
+            Variant::Search => self.reaching(&scan).looked_at_passages(),
             Variant::Accesses => Capturable::telling_accesses(self),
         };
         let plans: Vec<Plan> = (0..self.bodies.len() as u32)

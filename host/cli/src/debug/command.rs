@@ -86,8 +86,8 @@ pub const HELP: &[(&str, &str, &str)] = &[
         "go on to the next breakpoint, or the next statement that changes a watched value",
     ),
     ("bcontinue, bc", "", "go back to the last one; from a crash, to the statement that raised"),
-    ("stepi, si", "[N]", "go to the next tick of the machine"),
-    ("bstepi, bsi", "[N]", "go back to the tick before"),
+    ("stepi, si", "[N]", "go to the next instruction of the interpreter, or tick of the machine"),
+    ("bstepi, bsi", "[N]", "go back to the one before"),
     (
         "break, b",
         "[PLACE] [if CONDITION]",

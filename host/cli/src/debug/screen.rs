@@ -79,6 +79,10 @@ impl<'d, 'a> Screen<'d, 'a> {
     }
 
     pub fn echo(&mut self, line: &str) -> anyhow::Result<()> {
+        // A comment of a script is for whoever reads what came of it.
+        if line.trim_start().starts_with('#') {
+            return self.painted(&self.paint.aside(&plain(line)));
+        }
         let prompt = self.prompt();
         self.line(&format!("{prompt}{line}"))
     }

@@ -445,6 +445,11 @@ fn the_core_test_suite_passes_transformed_for_inspecting() {
 }
 
 #[test]
+fn the_core_test_suite_passes_transformed_for_searching() {
+    assert_eq!(suite(Some(Variant::Search)), COUNTS);
+}
+
+#[test]
 fn the_core_test_suite_passes_transformed_for_noting_accesses() {
     assert_eq!(suite(Some(Variant::Accesses)), COUNTS);
 }

@@ -56,7 +56,7 @@ impl Walker<'_> {
             let source = self.trace.source_at(events, state)?;
             self.guest = Guest::fork(
                 &self.program,
-                Variant::Inspect,
+                self.variant,
                 &self.entry,
                 &kept,
                 Host::at(source, events),

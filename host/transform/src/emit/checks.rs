@@ -162,7 +162,7 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::LocalGet(local));
         self.put(&Instruction::I64Const(0));
         self.put(&Instruction::I64LeS);
-        if self.checks.looks() {
+        if self.is_looked_at(site) {
             self.look_or_poll(site, local);
         } else {
             self.unlikely_if();
@@ -179,10 +179,20 @@ impl<L: Links> Emitter<'_, L> {
         self.put(&Instruction::End);
     }
 
+    /// The local that a site shows if it is a passage.
+    fn passage(&self, site: &Site) -> Option<u32> {
+        self.module.passages.get(&(self.plan.function, site.at)).copied()
+    }
+
+    /// Whether the run can be looked at at a site.
+    pub(super) fn is_looked_at(&self, site: &Site) -> bool {
+        self.checks.looks(self.passage(site).is_some())
+    }
+
     /// Behind the comparison of the counter: opens an `if` in which the site is looked at.
     fn look_or_poll(&mut self, site: &Site, left: u32) {
         let function = self.plan.function;
-        let passage = self.module.passages.get(&(function, site.at)).copied();
+        let passage = self.passage(site);
         let kinds = if passage.is_some() { LOOK_PASSAGES | LOOK_TICKS } else { LOOK_TICKS };
         let wanted = [
             Instruction::GlobalGet(self.added.looking),
