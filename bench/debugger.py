@@ -40,8 +40,8 @@ WHEN = re.compile(r"tick (\d+) of (\d+) \(")
 COMPLAINT = re.compile(r"^(error|warning): ", re.MULTILINE)
 PEAK = re.compile(r"VmHWM:\s*(\d+) kB")
 # Random moments are in that part of a run in which the program is at work: before, it imports its modules.
-WORKING_FROM_PERCENT = 5
-# How far before a moment the debugger may stop for it: where something long goes on, no instruction of the program begins.
+WORKING_FROM_PERCENT = 10
+# How far before a moment the debugger may stop for it: an instruction of the program may take long.
 BEFORE_PERCENT_MAX = 1
 
 
@@ -76,7 +76,8 @@ def debugger(bench):
     first, rest = record(short, 1)[0], record(short, SHORT_ROUNDS)[0]
     with Session(short, rest, SHORT_ROUNDS) as session:
         seek(session, SHORT_SEEKS)
-        search(session)
+        for _ in search(session):
+            pass
     rounds = max(round((SHORT_ROUNDS - 1) * bench.seconds / (rest - first)), 2)
     recorded, recorder_mib = record(trace, rounds)
     with Session(trace, recorded, rounds) as session:
@@ -121,11 +122,10 @@ def seek(session, seeks):
 
 def search(session):
     """Seconds of each command that tells what has happened to an object, as they come."""
-    turns = session.rounds
     changes = {
         "rare": ("0 -> 1", "obj.rare = 1"),
         "early": ("<AttributeError: 'Watched' object has no attribute 'early'> -> 1", "self.early = 1"),
-        "often": (f"{turns - 1} -> {turns}", "obj.often = turn + 1"),
+        "often": (f"{session.rounds - 1} -> {session.rounds}", "obj.often = turn + 1"),
     }
     yield "`go crash`", session.carry_out("go crash", statement=FAILS)
     yield "`print obj`", session.carry_out("print obj", "$1 = <__main__.Watched object at ")

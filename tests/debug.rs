@@ -876,21 +876,17 @@ fn an_interrupt_takes_a_search_back_to_where_it_began() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdin.write_all(SLOW_COMMANDS.as_bytes()).unwrap();
     let mut shown = String::new();
-    let mut read_until = |end: &str, shown: &mut String| {
-        let from = shown.len();
-        while !shown[from..].contains(end) {
-            assert!(stdout.read_line(shown).unwrap() > 0, "{end:?} should come in: {shown}");
-        }
-    };
     // It is shown before it is carried out.
-    read_until(") bcontinue\n", &mut shown);
+    while !shown.ends_with(") bcontinue\n") {
+        assert!(stdout.read_line(&mut shown).unwrap() > 0, "it ended with: {shown}");
+    }
     let killed =
         std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(killed.unwrap().success());
-    read_until("interrupted; it is where it was\n", &mut shown);
     stdin.write_all(b"when\nprint i\n").unwrap();
     drop(stdin);
-    read_until("29999\n", &mut shown);
+    stdout.read_to_string(&mut shown).unwrap();
+    expect_in_order(&shown, &[") bcontinue\n", "interrupted; it is where it was\n", "29999\n"]);
     let times: Vec<&str> = shown.lines().filter(|line| line.starts_with("tick ")).collect();
     assert_eq!(times.len(), 2, "{shown}");
     assert_eq!(times[0], times[1]);

@@ -1,7 +1,7 @@
-"""A program to go back in: `debugged.py ROUNDS` works on dictionaries, JSON, regular expressions and objects, and fails.
+"""A program to go back in: `debugged.py ROUNDS` works on dictionaries, objects, JSON, regular expressions, and fails.
 
-One object is watched: an attribute of it is set at the beginning and never again, one is changed once, in the middle, one
-in every round.
+One object is watched. Of its attributes one is set at the beginning and never again, one is changed once, in the
+middle, and one in every round.
 """
 
 import json

@@ -37,13 +37,15 @@ impl Noting {
         self.is_on.store(true, Ordering::Relaxed);
     }
 
-    /// Notes no more. Gives what was noted.
+    /// Notes no more. Gives what was noted. What is read from here on is no part of the evaluation either: the border is crossed for good.
     pub fn end(&self) -> Vec<[u32; 2]> {
         self.is_on.store(false, Ordering::Relaxed);
         let count = self.count.load(Ordering::Relaxed).min(NOTES_MAX);
         // SAFETY: nobody writes to the notes, as nothing is noted.
         let notes = unsafe { &*self.notes.get() };
-        notes[..count].to_vec()
+        let notes = notes[..count].to_vec();
+        self.cross(true);
+        notes
     }
 
     /// The address of the word that is written whenever the system's allocator is entered and left.

@@ -66,11 +66,12 @@ impl Location {
     #[must_use]
     pub fn may_be_in(&self, code: &Code) -> bool {
         match self {
-            Location::Function(name) => {
+            Location::Function(name) if code.is_of_the_program => {
                 *name == code.name
                     || *name == code.qualified_name
                     || code.qualified_name.replace(".<locals>", "") == *name
             }
+            Location::Function(_) => false,
             Location::Line { file, line } => {
                 is_end_of_path(file, &code.path) && code.lines.contains(line)
             }
@@ -103,7 +104,7 @@ pub fn begins_line(code: &Code, index: u32, before: Option<u32>) -> bool {
         && index >= code.body()
         && match before {
             None => true,
-            Some(before) => code.line(before) != line || before >= index,
+            Some(before) => before < code.body() || code.line(before) != line || before >= index,
         }
 }
 

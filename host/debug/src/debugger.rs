@@ -423,7 +423,9 @@ impl<'a> Debugger<'a> {
                 interpreter.raising(memory, frame.code.address, frame.index) == Raising::Again
             });
             if !again {
-                return self.arrive(Why::Raise, from);
+                let arrived = self.arrive(Why::Raise, from)?;
+                self.is_at_crash = true;
+                return Ok(arrived);
             }
         }
     }
@@ -533,10 +535,15 @@ impl<'a> Debugger<'a> {
 
     /// If what a watchpoint watches begins or ends here, its object does, if it has but one.
     fn learn(&mut self, id: BreakpointId, change: &Change) {
-        let watched = self.watchpoints.iter().find(|w| w.id == id).map(|w| &w.watched);
-        let Some(Watched::Expression { objects, frame: None, .. }) = watched else { return };
-        let [(_, one)] = &objects[..] else { return };
         let here = self.walker.position().tick;
+        let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) else { return };
+        match change {
+            Change::Begins => watchpoint.absent.0 = Some(here),
+            Change::Ends => watchpoint.absent.1 = Some(Tick(here.0 + 1)),
+            Change::Value { .. } => {}
+        }
+        let Watched::Expression { objects, frame: None, .. } = &watchpoint.watched else { return };
+        let [(_, one)] = &objects[..] else { return };
         let same = |o: &&mut Object| o.address == one.address && o.identity == one.identity;
         for object in self.objects.values_mut().filter(same) {
             match change {

@@ -163,6 +163,13 @@ impl Python {
             let location = data.checked_add(index.checked_mul(layout.location_size)?)?;
             memory.word(location.checked_add(layout.location_line)?)
         });
+        let mut lines = lines.collect::<Option<Vec<u32>>>()?;
+        // The first instruction of a handler has the line of whatever was compiled before it.
+        for index in (0..lines.len().saturating_sub(1)).rev() {
+            if self.raising(memory, address, index as u32) == Raising::Handler {
+                lines[index] = lines[index + 1];
+            }
+        }
         let path = text(layout.code_path)?;
         // What is frozen into the interpreter is called by its module's name.
         let is_text = self.text_is_the_program && path.starts_with('<');
@@ -174,7 +181,7 @@ impl Python {
             path,
             name: text(layout.code_name)?,
             qualified_name: text(layout.code_qualname)?,
-            lines: lines.collect::<Option<_>>()?,
+            lines,
         })
     }
 
@@ -184,6 +191,18 @@ impl Python {
         // One more than the number of the instruction.
         let last = memory.word(address.checked_add(self.layout.frame_lasti)?)?;
         Some(Frame { address, code, index: index.unwrap_or(last.saturating_sub(1)) })
+    }
+
+    /// The words that change with every instruction: how far each frame has come.
+    fn progress(&self, memory: Memory<'_>) -> Vec<Range<u64>> {
+        let mut words = Vec::new();
+        let mut frame = memory.word(self.layout.current_frame).unwrap_or(0);
+        while frame != 0 && words.len() < FRAMES_MAX {
+            let word = u64::from(frame) + u64::from(self.layout.frame_lasti);
+            words.push(word..word + 4);
+            frame = self.word_of(memory, frame, self.layout.frame_previous);
+        }
+        words
     }
 
     /// The names of a frame's slots, and whether a slot holds a cell with the object in it.
@@ -416,8 +435,8 @@ impl Interpreter for Python {
         }
         number(&mut bytes, u32::from(request.only_expression));
         text(&mut bytes, &request.source);
-        // Memory that has to do with the evaluation alone.
-        let mut own = Vec::new();
+        // Memory that has to do with the evaluation alone, and where the frames around it stand: an exception reads that.
+        let mut own = self.progress(Memory(diversion.memory(0).unwrap_or_default()));
         for step in [FLUSH, ROOM, EVALUATE] {
             let len = [bytes.len() as u32];
             let args = if step == ROOM { &len[..] } else { &[] };
@@ -431,7 +450,9 @@ impl Interpreter for Python {
                     // What the interpreter has to say about it.
                     let printed = diversion.take_printed();
                     let said = String::from_utf8_lossy(&printed);
-                    let last = said.lines().rfind(|line| !line.trim().is_empty());
+                    let last = said
+                        .lines()
+                        .rfind(|line| !line.trim().is_empty() && !line.starts_with("note:"));
                     let said = last.map_or(String::new(), |line| format!(": {}", line.trim()));
                     return Ok(Evaluated::Failed(format!("{what}{said}")));
                 }

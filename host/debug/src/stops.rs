@@ -151,7 +151,9 @@ impl Quest for Stops {
                     (found.map(|(b, _)| b.id), Looked::On)
                 }
             };
-            *locked(&at) = found;
+            if found.is_some() {
+                *locked(&at) = found;
+            }
             if wanted || found.is_some() { Looked::Stop } else { otherwise }
         })
     }
@@ -162,8 +164,11 @@ impl Quest for Stops {
             *locked(&self.past) = Past::begin(&**interpreter, walker);
         }
         let mut watching = std::mem::take(&mut *locked(&self.watching));
+        let here = walker.position().tick;
         for one in &mut watching {
-            one.begins = Tick(0);
+            if !one.start(here, until) {
+                continue;
+            }
             if let (Some(interpreter), true) = (&interpreter, self.wanted.is_backward)
                 && let Some(beginning) = one.beginning(&**interpreter)
                 && let Some(tick) = walker.last_where(LookAt::Passages, &beginning, until)?

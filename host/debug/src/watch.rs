@@ -15,7 +15,7 @@ use crate::objects::{Object, names_in};
 use std::ops::Range;
 use std::sync::Arc;
 use wrr::format::Tick;
-use wrr::{Error, Test, View, Walker};
+use wrr::{Error, Target, Test, View, Walker};
 
 /// The longest text of a value, in bytes.
 const TEXT_BYTES_MAX: u32 = 1 << 20;
@@ -57,6 +57,8 @@ pub struct Watchpoint {
     pub watched: Watched,
     /// How many times the program was stopped by it.
     pub hits: u32,
+    /// What it names is not there up to this tick, and from that one on, as far as that is known.
+    pub absent: (Option<Tick>, Option<Tick>),
 }
 
 /// What a watched expression is at a moment.
@@ -98,6 +100,8 @@ pub(crate) struct Watching {
     around: Vec<Address>,
     /// Its frame begins at this tick.
     pub begins: Tick,
+    /// As in [`Watchpoint`].
+    absent: (Option<Tick>, Option<Tick>),
     /// Its frame is not the one that was meant any more.
     over: bool,
     /// It could not be evaluated where it was to be: it is tried again and again.
@@ -181,6 +185,7 @@ impl Watching {
             held: Vec::new(),
             around: Vec::new(),
             begins: Tick(0),
+            absent: watchpoint.absent,
             over: false,
             due: None,
         }
@@ -201,6 +206,28 @@ impl Watching {
         let due = due.unwrap_or(Due { since: here, next: here, gap: 1 });
         let gap = 2 * due.gap;
         self.due = Some(Due { since: due.since, next: Tick(here.0.saturating_add(gap)), gap });
+    }
+
+    /// A stretch begins at a tick. `false` if it need not be looked at there, as it is not there, or only later.
+    pub fn start(&mut self, here: Tick, until: Target) -> bool {
+        self.begins = Tick(0);
+        self.over = match (self.absent, until) {
+            ((Some(before), _), Target::Tick(end)) if end <= before => true,
+            ((_, Some(gone)), _) => here >= gone,
+            _ => false,
+        };
+        match self.absent.0 {
+            // Where a frame begins is searched for.
+            Some(before) if here <= before && !self.over && !self.has_frame() => {
+                self.wait_until(before);
+                false
+            }
+            _ => !self.over,
+        }
+    }
+
+    fn has_frame(&self) -> bool {
+        matches!(self.watched, Watched::Expression { frame: Some(_), .. })
     }
 
     /// Its frame begins only at this tick: until then it is not there.
@@ -268,7 +295,7 @@ impl Watching {
 
     /// Whether somebody has to be asked at a place: it is not the time of its frame before that begins.
     pub fn is_time(&self, tick: Tick) -> bool {
-        !self.over && tick >= self.begins
+        !self.over && tick >= self.begins && self.absent.1.is_none_or(|gone| tick <= gone)
     }
 
     /// Whether its words are others than they were.
@@ -286,6 +313,7 @@ impl Watching {
     ) -> Result<Option<(Change, Tick)>, Error> {
         let here = walker.position().tick;
         let due = self.due.take();
+        tracing::debug!("a watched value is looked at, at tick {}", here.0);
         let seen = match (interpreter, self.watched.clone()) {
             (_, Watched::Memory { at, len }) => {
                 let bytes = walker.memory(0).and_then(|bytes| Memory(bytes).bytes(at, len));
@@ -313,10 +341,14 @@ impl Watching {
         self.held = self.words.iter().map(|at| memory.word(*at).unwrap_or(0)).collect();
         let before = std::mem::replace(&mut self.seen, seen.clone());
         let is_generator = matches!(&self.watched, Watched::Expression { frame: Some((_, code)), .. } if code.is_generator);
+        // The mapping of global names is nothing that a person has made.
+        let is_named = matches!(&self.watched, Watched::Expression { frame, objects, .. } if frame.is_some() || !objects.is_empty());
         let change = match (before, seen) {
             (Seen::Is(old), Seen::Is(new)) if old != new => Change::Value { old, new },
-            (Seen::Absent, Seen::Is(_)) if !is_generator || here == self.begins => Change::Begins,
-            (Seen::Is(_), Seen::Absent) if !is_generator => Change::Ends,
+            (Seen::Absent, Seen::Is(_)) if is_named && (!is_generator || here == self.begins) => {
+                Change::Begins
+            }
+            (Seen::Is(_), Seen::Absent) if is_named && !is_generator => Change::Ends,
             _ => return Ok(None),
         };
         Ok(Some((change, due.map_or(here, |due| due.since))))

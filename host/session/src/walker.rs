@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use wrr_engine::{
     Beat, Entry, Guest, Heart, Kept, LookAt, Looked, Looker, Program, Reached, StackFrame, Test,
-    Variant, View,
+    Until, Variant, View,
 };
 use wrr_timeline::{Position, Target};
 use wrr_trace::{EventIndex, HostState, Pause, Tick};
@@ -195,6 +195,7 @@ impl<'a> Trace<'a> {
             stats: WalkerStats::default(),
         };
         walker.set_heart();
+        walker.find_last()?;
         Ok(walker)
     }
 }
@@ -304,11 +305,45 @@ impl<'a> Walker<'a> {
         self.go(target)
     }
 
+    /// If it cannot be stopped at the very last tick, the last moment is the last passage.
+    fn find_last(&mut self) -> Result<(), Error> {
+        let (Variant::Search, Target::Tick(end)) = (self.variant, self.last) else {
+            return Ok(());
+        };
+        let ends_by_itself = self.trace.reader().ending().is_some();
+        let near = self.checkpoints.last().map(|(_, number)| *number);
+        self.load(near)?;
+        let last = Arc::new(AtomicU64::new(u64::MAX));
+        let noted = Arc::clone(&last);
+        let noting = move |view: &View<'_>| {
+            noted.store(view.tick.0, Ordering::Relaxed);
+            Looked::On
+        };
+        let refused = |refusal| self.trace.refused(refusal);
+        let looked = self.guest.look(LookAt::Passages, &Test::Always, Box::new(noting));
+        looked.map_err(refused)?;
+        let goal = if ends_by_itself { Until::End } else { Until::Tick(end) };
+        let guest = &mut self.guest;
+        let reached = self.program.on_guest_stack(|| guest.go(goal));
+        self.guest.look_away();
+        reached.and_then(|reached| reached).map_err(refused)?;
+        match last.load(Ordering::Relaxed) {
+            u64::MAX => {}
+            tick => self.last = Target::Tick(Tick(tick)),
+        }
+        self.load(None)?;
+        Ok(())
+    }
+
     /// Goes to a target, from the nearest state before it.
     ///
     /// # Errors
     /// [`Error::Moment`] if the replay ends before; what replaying gives.
     pub fn go(&mut self, target: Target) -> Result<Walked, Error> {
+        let target = match (target, self.last) {
+            (Target::Tick(tick), Target::Tick(last)) if tick > last => self.last,
+            (target, _) => target,
+        };
         self.approach(target)?;
         // Kept on the way: three quarters of what is left, again and again.
         if let Target::Tick(goal) = target {

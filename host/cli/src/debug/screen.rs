@@ -21,12 +21,14 @@ pub struct Screen<'d, 'a> {
     pub(super) debugger: &'d mut Debugger<'a>,
     pub(super) paint: Paint,
     /// What was kept beside the trace last.
-    kept: Option<Notes>,
+    kept: Notes,
+    /// They can be kept.
+    keeps: bool,
 }
 
 impl<'d, 'a> Screen<'d, 'a> {
     pub fn new(debugger: &'d mut Debugger<'a>) -> Screen<'d, 'a> {
-        Screen { debugger, paint: Paint::for_stdout(), kept: None }
+        Screen { debugger, paint: Paint::for_stdout(), kept: Notes::default(), keeps: true }
     }
 
     pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
@@ -43,10 +45,14 @@ impl<'d, 'a> Screen<'d, 'a> {
         let reader = self.debugger.walker().trace().reader();
         match Notes::read(reader) {
             Ok(notes) => {
-                self.kept = Some(notes.clone());
+                self.kept = notes.clone();
                 self.debugger.take_notes(notes);
             }
-            Err(error) => say(&format!("warning: {error}")),
+            Err(error) => {
+                // What is in there may be of use for somebody else.
+                self.keeps = false;
+                say(&format!("warning: {error}"));
+            }
         }
         let reader = self.debugger.walker().trace().reader();
         let manifest = reader.manifest();
@@ -55,22 +61,23 @@ impl<'d, 'a> Screen<'d, 'a> {
             Some(ending) => ending.to_string(),
             None => "the recording was cut off".to_owned(),
         };
-        let line = format!("{} {args}: {ending}", manifest.name);
+        let space = if args.is_empty() { "" } else { " " };
+        let line = format!("{}{space}{args}: {ending}", manifest.name);
         self.line(&line)
     }
 
     /// Keeps marks and numbers, if there are new ones.
     fn keep_notes(&mut self) {
         let notes = self.debugger.notes();
-        if self.kept.as_ref() == Some(&notes) {
+        if !self.keeps || self.kept == notes {
             return;
         }
         let reader = self.debugger.walker().trace().reader();
         if let Err(error) = notes.write(reader) {
+            self.keeps = false;
             say(&format!("warning: names and numbers are forgotten at the end: {error}"));
         }
-        // Said once.
-        self.kept = Some(notes);
+        self.kept = notes;
     }
 
     pub fn prompt(&mut self) -> String {
@@ -273,6 +280,13 @@ impl<'d, 'a> Screen<'d, 'a> {
             && *line as usize > text.len()
         {
             bail!("{file} has {} lines", text.len());
+        }
+        if let Location::Line { file, line } = &location
+            && let Some(text) = self.debugger.sources().lines(file)
+            && let Some(text) = text.get(*line as usize - 1).map(|text| text.trim())
+            && (text.is_empty() || text.starts_with('#'))
+        {
+            bail!("there is no statement on line {line} of {file}");
         }
         let text = location.to_string();
         let id = self.debugger.add_breakpoint(location, condition, is_temporary)?;

@@ -228,7 +228,9 @@ impl Debugger<'_> {
         let interpreter = self.interpreter.clone();
         let baseline = self.baseline()?;
         let id = self.new_id();
-        let watchpoint = Watchpoint { id, text: text.to_owned(), watched, hits: 0 };
+        let text_of = text.to_owned();
+        let absent = (None, None);
+        let watchpoint = Watchpoint { id, text: text_of, watched, hits: 0, absent };
         let mut watching = Watching::new(&watchpoint);
         watching.look(interpreter.as_deref(), &mut self.walker, &baseline)?;
         if watching.word_count() > WORDS_MAX {

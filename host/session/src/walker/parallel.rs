@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wrr_timeline::Position;
+use wrr_trace::Tick;
 
 /// The most threads: every one has the guest's memory once more, or twice.
 const THREADS_MAX: usize = 8;
@@ -76,7 +77,9 @@ impl<'a> Walker<'a> {
         let mut stretches: Vec<Stretch> = Vec::with_capacity(end + 1);
         let mut begin = None;
         for (at, number) in &self.checkpoints[..end] {
-            stretches.push((begin, *at));
+            // Whether it is in a call is not known: up to the tick behind.
+            let end = Position { tick: Tick(at.tick.0 + 1), in_call: false, ..*at };
+            stretches.push((begin, end));
             begin = Some(*number);
         }
         stretches.push((begin, upper));
