@@ -520,7 +520,7 @@ fn notes_that_cannot_be_written_are_no_obstacle() {
     );
     let warnings = text(&output.stderr);
     assert!(warnings.lines().all(|line| line.starts_with("warning: ")), "{warnings}");
-    assert!(warnings.contains("names and numbers are forgotten at the end"), "{warnings}");
+    assert!(warnings.contains("names and numbers of this session are not kept"), "{warnings}");
     let left: Vec<_> = tree(folder).into_keys().collect();
     assert_eq!(left, ["objects.wrr", "objects.wrr.notes"], "nothing half-written is left");
 }
@@ -641,20 +641,26 @@ fn the_first_line_of_a_script_can_be_stopped_at() {
         essence(&found),
         [
             "/first.py:1 in <module>",
+            "    1 > x = 1",
             "(T) go end",
             "/first.py:3 in <module>",
+            "    3 > print(x)",
             "(T) break first.py:1",
             "breakpoint 1 at first.py:1",
             "(T) bcontinue",
             "breakpoint 1",
             "/first.py:1 in <module>",
+            "    1 > x = 1",
             "(T) step",
             "/first.py:2 in <module>",
+            "    2 > x = 2",
             "(T) bstep",
             "/first.py:1 in <module>",
+            "    1 > x = 1",
             "(T) bstep",
             "there is no such place; it is where it was",
             "/first.py:1 in <module>",
+            "    1 > x = 1",
         ]
     );
 }

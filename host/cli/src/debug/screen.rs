@@ -51,7 +51,7 @@ impl<'d, 'a> Screen<'d, 'a> {
             Err(error) => {
                 // What is in there may be of use for somebody else.
                 self.keeps = false;
-                say(&format!("warning: {error}"));
+                say(&format!("warning: {error}; names and numbers of this session are not kept"));
             }
         }
         let reader = self.debugger.walker().trace().reader();
@@ -75,7 +75,7 @@ impl<'d, 'a> Screen<'d, 'a> {
         let reader = self.debugger.walker().trace().reader();
         if let Err(error) = notes.write(reader) {
             self.keeps = false;
-            say(&format!("warning: names and numbers are forgotten at the end: {error}"));
+            say(&format!("warning: names and numbers of this session are not kept: {error}"));
         }
         self.kept = notes;
     }

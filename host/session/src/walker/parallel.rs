@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wrr_timeline::Position;
 use wrr_trace::Tick;
 
-/// The most threads: every one has the guest's memory once more, or twice.
-const THREADS_MAX: usize = 8;
+/// The most threads, where there are addresses for their guests: every one has the guest's memory once more, or twice.
+const THREADS_MAX: usize = if cfg!(target_pointer_width = "32") { 1 } else { 8 };
 
 /// The memories of all these guests together, in bytes.
 const MEMORY_BYTES_MAX: usize = 2 << 30;
@@ -101,10 +101,12 @@ impl<'a> Walker<'a> {
                 walker.stats.skipped += 1;
             }
         };
+        // As many as the host has room for.
         let quests = quests.into_iter();
-        let pairs: Result<Vec<_>, Error> =
-            quests.map(|quest| Ok((self.sibling()?, quest))).collect();
-        let pairs = pairs?;
+        let pairs: Vec<_> = quests.map_while(|quest| Some((self.sibling().ok()?, quest))).collect();
+        if pairs.len() < 2 {
+            return Ok(Some(upper));
+        }
         let search = &search;
         let results: Vec<Result<(), Error>> = std::thread::scope(|scope| {
             let spawned: Vec<_> = pairs
