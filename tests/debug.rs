@@ -1,9 +1,17 @@
 //! The debugger, as somebody uses it. Dropping a program and `NAME.dbg` with commands into `examples/debug` adds a test:
 //! what comes is compared with `NAME.golden`, which `BLESS=1` writes.
 
+#[cfg(target_os = "linux")]
+#[path = "debug/at_terminal.rs"]
+mod at_terminal;
+#[path = "debug/recording.rs"]
+mod recording;
+#[path = "debug/scrubber.rs"]
+mod scrubber;
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use scrubber::scrubbed;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -36,13 +44,16 @@ const TESTS: &[(&str, fn())] = &[
     ("notes_that_cannot_be_written_are_no_obstacle", notes_that_cannot_be_written_are_no_obstacle),
     (
         "py_runs_a_text_a_module_or_a_script_and_replays_it",
-        py_runs_a_text_a_module_or_a_script_and_replays_it,
+        recording::py_runs_a_text_a_module_or_a_script_and_replays_it,
     ),
-    ("py_talks_with_somebody_at_standard_input", py_talks_with_somebody_at_standard_input),
-    ("py_says_what_is_wrong_with_a_script", py_says_what_is_wrong_with_a_script),
+    (
+        "py_talks_with_somebody_at_standard_input",
+        recording::py_talks_with_somebody_at_standard_input,
+    ),
+    ("py_says_what_is_wrong_with_a_script", recording::py_says_what_is_wrong_with_a_script),
     (
         "until_failure_stops_at_the_first_run_that_fails",
-        until_failure_stops_at_the_first_run_that_fails,
+        recording::until_failure_stops_at_the_first_run_that_fails,
     ),
     ("a_text_on_one_line_is_debugged_like_a_script", a_text_on_one_line_is_debugged_like_a_script),
     ("the_first_line_of_a_script_can_be_stopped_at", the_first_line_of_a_script_can_be_stopped_at),
@@ -107,101 +118,6 @@ fn scripts() -> Vec<PathBuf> {
     scripts
 }
 
-// What differs between runs.
-
-/// How a number is shown where it is another one in every run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Address,
-    Event,
-    Percentage,
-    Seconds,
-    Tick,
-}
-
-impl Kind {
-    fn shown(self) -> &'static str {
-        match self {
-            Kind::Address => "0x…",
-            Kind::Event => "E",
-            Kind::Percentage => "P",
-            Kind::Seconds => "S",
-            Kind::Tick => "T",
-        }
-    }
-}
-
-/// Ticks of a Python program have at least so many digits, and nothing else in the examples has.
-const TICK_DIGITS_MIN: usize = 6;
-
-/// What a number, which stands between these texts, is.
-fn kind_of(before: &str, number: &str, behind: &str) -> Option<Kind> {
-    let decimal = number.contains('.');
-    match () {
-        () if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.') => None,
-        () if number.starts_with("0x") => Some(Kind::Address),
-        () if behind.starts_with('%') && decimal => Some(Kind::Percentage),
-        () if decimal && behind.starts_with(" s") => Some(Kind::Seconds),
-        () if decimal => None,
-        () if before.ends_with("event #") || before == "> #" || before == "  #" => {
-            Some(Kind::Event)
-        }
-        () if number.len() >= TICK_DIGITS_MIN || before.ends_with("tick ") => Some(Kind::Tick),
-        () => None,
-    }
-}
-
-/// The length of the number that a text begins with, in bytes; 0 if it begins with none.
-fn number_at(text: &str) -> usize {
-    if let Some(hex) = text.strip_prefix("0x") {
-        return 2 + hex.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(hex.len());
-    }
-    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let whole = digits(text);
-    match text[whole..].strip_prefix('.').map(digits) {
-        Some(fraction @ 1..) if whole > 0 => whole + 1 + fraction,
-        _ => whole,
-    }
-}
-
-/// A line without what differs between runs.
-fn scrubbed(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some(first) = rest.chars().next() {
-        let number = number_at(rest);
-        let before = &line[..line.len() - rest.len()];
-        let (text, behind) = rest.split_at(number.max(first.len_utf8()));
-        match kind_of(before, text, behind).filter(|_| number > 0) {
-            Some(kind) => out.push_str(kind.shown()),
-            None => out.push_str(text),
-        }
-        rest = behind;
-    }
-    out
-}
-
-fn the_scrubber_takes_only_what_differs() {
-    for (line, expected) in [
-        ("(4817795) print wrong[0]", "(T) print wrong[0]"),
-        ("$1 = <__main__.Box object at 0x1155d50>", "$1 = <__main__.Box object at 0x…>"),
-        ("   26 >         last.value += 1", "   26 >         last.value += 1"),
-        (
-            "> #89 clock_time_get precision=1 -> 1795668285.334852210 s",
-            "> #E clock_time_get precision=1 -> S s",
-        ),
-        (
-            "tick 12 of 5422318 (89.12%), before event #87, 0.064 s after",
-            "tick T of T (P%), before event #E, S s after",
-        ),
-        ("average: 15.875 or 1_000_000", "average: 15.875 or 1_000_000"),
-        ("$1.value: 84 -> 85", "$1.value: 84 -> 85"),
-        ("values = [20.5, 21.0]", "values = [20.5, 21.0]"),
-    ] {
-        assert_eq!(scrubbed(line), expected);
-    }
-}
-
 // The examples.
 
 /// The command that records an example: its script says it in its first line.
@@ -219,7 +135,7 @@ fn copy_example(name: &str, folder: &Path) {
 }
 
 fn scenario(script: &Path) -> Result<(), Failed> {
-    the_scrubber_takes_only_what_differs();
+    scrubber::the_scrubber_takes_only_what_differs();
     let name = script.file_stem().unwrap().to_str().unwrap();
     let folder = scratch();
     let folder = folder.path();
@@ -525,93 +441,6 @@ fn notes_that_cannot_be_written_are_no_obstacle() {
     assert_eq!(left, ["objects.wrr", "objects.wrr.notes"], "nothing half-written is left");
 }
 
-// Recording Python.
-
-#[track_caller]
-fn expect_replay(folder: &Path, trace: &str, recorded: &Output) {
-    let replayed = finish(wrr(folder).args(["replay", trace]), b"");
-    assert_eq!(replayed.status.code(), recorded.status.code());
-    assert_eq!(text(&replayed.stdout), text(&recorded.stdout));
-    assert_eq!(text(&replayed.stderr), text(&recorded.stderr));
-}
-
-fn py_runs_a_text_a_module_or_a_script_and_replays_it() {
-    let folder = scratch();
-    let folder = folder.path();
-    let sub = folder.join("app");
-    std::fs::create_dir(&sub).unwrap();
-    std::fs::write(sub.join("helper.py"), "def twice(x):\n    return 2 * x\n").unwrap();
-    std::fs::write(
-        sub.join("main.py"),
-        "import sys\nfrom helper import twice\nprint(twice(21), sys.argv[1:])\nsys.exit(len(sys.argv))\n",
-    )
-    .unwrap();
-    let run = |place: &Path, arguments: &[&str], code: i32, shown: &str, trace: &str| {
-        let output = finish(wrr(place).arg("py").args(arguments), b"");
-        expect_code(&output, code);
-        assert_eq!(text(&output.stdout), shown);
-        expect_replay(place, trace, &output);
-    };
-    let text = "import sys; print(sys.argv); sys.exit(3)";
-    run(folder, &["-c", text, "a", "b"], 3, "['-c', 'a', 'b']\n", "python.wrr");
-    run(folder, &["app/main.py", "a", "--b", "-c"], 4, "42 ['a', '--b', '-c']\n", "main.wrr");
-    run(&sub, &["-m", "main", "x"], 2, "42 ['x']\n", "main.wrr");
-    run(folder, &["-o", "named.wrr", "./app/main.py"], 1, "42 []\n", "named.wrr");
-}
-
-fn py_talks_with_somebody_at_standard_input() {
-    let folder = scratch();
-    let folder = folder.path();
-    let output =
-        finish(wrr(folder).arg("py"), b"x = 20\nprint(x + 1)\nx + 2\nimport sys\nsys.exit(4)\n");
-    expect_code(&output, 4);
-    assert_eq!(text(&output.stdout).replace(">>> ", ""), "21\n22\n");
-    expect_replay(folder, "python.wrr", &output);
-}
-
-fn py_says_what_is_wrong_with_a_script() {
-    let folder = scratch();
-    let folder = folder.path();
-    let output = finish(wrr(folder).args(["py", "nothing.py"]), b"");
-    expect_code(&output, 2);
-    let message = text(&output.stderr);
-    assert!(message.starts_with("error: cannot read the script nothing.py: "), "{message}");
-    assert!(!folder.join("nothing.wrr").exists());
-    std::fs::write(folder.join("bad.py"), "def f(:\n").unwrap();
-    let output = finish(wrr(folder).args(["py", "bad.py"]), b"");
-    expect_code(&output, 1);
-    let message = text(&output.stderr);
-    assert!(
-        message.contains("File \"/bad.py\", line 1") && message.contains("SyntaxError"),
-        "{message}"
-    );
-    expect_replay(folder, "bad.wrr", &output);
-    // There is nothing of the program to be seen, and nothing to be afraid of.
-    let output = debugged(folder, "bad.wrr", "go crash\nbacktrace\nlocals\nstep\n");
-    assert!(text(&output.stdout).contains("the program has not begun\n"));
-}
-
-fn until_failure_stops_at_the_first_run_that_fails() {
-    let folder = scratch();
-    let folder = folder.path();
-    let run = |count: &str, program: &str| {
-        finish(wrr(folder).args(["py", "--until-failure", count, "-c", program]), b"")
-    };
-    let output = run("3", "print('fine')");
-    expect_code(&output, 0);
-    assert_eq!(text(&output.stdout), "fine\n".repeat(3));
-    assert_eq!(text(&output.stderr), "no run of 3 failed; the last one is in python.wrr\n");
-    // Even nanoseconds fail, in every second run or so.
-    let output = run("200", "import random, sys; sys.exit(random.random() < 0.5 and 5)");
-    expect_code(&output, 5);
-    let said = text(&output.stderr);
-    let number = said.strip_prefix("run ").and_then(|rest| rest.split_once(' '));
-    let (number, rest) = number.unwrap_or_else(|| panic!("{said}"));
-    assert!((1..=200).contains(&number.parse::<u32>().unwrap()), "{said}");
-    assert_eq!(rest, "of at most 200 failed, with exit code 5; it is in python.wrr\n");
-    expect_code(&finish(wrr(folder).args(["replay", "python.wrr"]), b""), 5);
-}
-
 // Small programs, where every place can be named.
 
 fn a_text_on_one_line_is_debugged_like_a_script() {
@@ -811,8 +640,12 @@ fn a_recording_that_was_cut_off_is_debugged_up_to_there() {
     let program = "\nimport sys\ntotal = 0\nfor i in range(2000):\n    total += i\n    print('line', i, flush=True)\nprint(total)\n";
     let path = recording_of(folder, "long", program, 0);
     let whole = std::fs::read(&path).unwrap();
-    // Its last chunks are gone, as after `kill -9`.
-    std::fs::write(&path, &whole[..whole.len() - 3000]).unwrap();
+    // Its last chunks are gone, as after `kill -9`: all up to its ending.
+    let ends = |cut: &usize| {
+        std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        Trace::open(&path).unwrap().reader().ending().is_none()
+    };
+    assert!((0..2000).step_by(8).any(|cut| ends(&cut)), "its ending is at its end");
     let found = shown(
         folder,
         "long.wrr",
@@ -901,75 +734,3 @@ fn an_interrupt_takes_a_search_back_to_where_it_began() {
 
 #[cfg(not(unix))]
 fn an_interrupt_takes_a_search_back_to_where_it_began() {}
-
-#[cfg(target_os = "linux")]
-mod at_terminal {
-    use super::*;
-    use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
-
-    /// The line editor asks where the cursor is before it shows its prompt.
-    const WHERE: &str = "\x1b[6n";
-    const THERE: &str = "\x1b[1;1R";
-
-    fn prompt(terminal: &mut Terminal) {
-        terminal.expect(WHERE);
-        terminal.type_in(THERE);
-        terminal.expect(") ");
-    }
-
-    /// With a place for the history of its own.
-    fn start(folder: &Path, arguments: &[&str]) -> Terminal {
-        let line = "XDG_STATE_HOME=\"$PWD/state\" exec \"$0\" \"$@\"";
-        Terminal::shell(folder, line, &[&["debug"], arguments].concat())
-    }
-
-    pub fn it_asks_and_answers() {
-        let folder = objects();
-        let mut terminal = start(folder.path(), &["objects.wrr"]);
-        terminal.expect("objects.py:4");
-        prompt(&mut terminal);
-        terminal.type_in("go crash\r");
-        terminal.expect("objects.py:36");
-        prompt(&mut terminal);
-        terminal.type_in("go start\r");
-        terminal.expect("objects.py:4");
-        prompt(&mut terminal);
-        terminal.type_in("next\r");
-        terminal.expect("objects.py:9");
-        prompt(&mut terminal);
-        // An empty line is the last step once more.
-        terminal.type_in("\r");
-        terminal.expect("objects.py:29");
-        prompt(&mut terminal);
-        terminal.type_in("foo\r");
-        terminal.expect("there is no command \"foo\"");
-        prompt(&mut terminal);
-        terminal.type_in("quit\r");
-        // What went wrong was seen.
-        assert_eq!(terminal.end().0, Some(0));
-        let mut terminal = start(folder.path(), &["objects.wrr"]);
-        prompt(&mut terminal);
-        terminal.type_in(CTRL_D);
-        assert_eq!(terminal.end().0, Some(0));
-    }
-
-    pub fn ctrl_c_ends_a_search() {
-        if ignored_here(2) {
-            return;
-        }
-        let folder = scratch();
-        let folder = folder.path();
-        recording_of(folder, "slow", SLOW_SEARCH, 0);
-        std::fs::write(folder.join("slow.dbg"), SLOW_COMMANDS).unwrap();
-        let mut terminal = start(folder, &["slow.wrr", "-x", "slow.dbg"]);
-        terminal.expect(") bcontinue\r\n");
-        terminal.type_in(CTRL_C);
-        terminal.expect("interrupted; it is where it was");
-        prompt(&mut terminal);
-        terminal.type_in("print i\r");
-        terminal.expect("29999");
-        prompt(&mut terminal);
-        terminal.type_in(CTRL_D);
-        assert_eq!(terminal.end().0, Some(0));
-    }
-}
