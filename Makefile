@@ -16,7 +16,7 @@ demo: setup build
 setup:
 	rustup target add wasm32-wasip1
 
-build:
+build: setup
 	$(CARGO) build --release --locked
 
 test: setup
@@ -44,7 +44,7 @@ bench: setup build
 fuzz: setup
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-lint:
+lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --features real,portable -- --deny warnings
 	$(CARGO) deny --locked check

@@ -75,6 +75,10 @@ const TESTS: &[(&str, fn())] = &[
     ),
     ("a_closed_pipe_is_quiet", a_closed_pipe_is_quiet),
     (
+        "real_work_is_replayed_without_a_divergence",
+        recording::real_work_is_replayed_without_a_divergence,
+    ),
+    (
         "an_interrupt_takes_a_search_back_to_where_it_began",
         an_interrupt_takes_a_search_back_to_where_it_began,
     ),

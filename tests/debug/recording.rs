@@ -86,3 +86,21 @@ pub fn until_failure_stops_at_the_first_run_that_fails() {
     assert_eq!(rest, "of at most 200 failed, with exit code 5; it is in python.wrr\n");
     expect_code(&finish(wrr(folder).args(["replay", "python.wrr"]), b""), 5);
 }
+
+/// Workloads of the size of Python's own tests of dictionaries, strings, JSON and regular expressions.
+pub fn real_work_is_replayed_without_a_divergence() {
+    let folder = scratch();
+    let folder = folder.path();
+    for (script, rounds) in
+        [("dicts", "2"), ("strings", "10"), ("json_work", "20"), ("re_work", "8")]
+    {
+        let path = root().join("bench/python").join(format!("{script}.py"));
+        let name = format!("{script}.py");
+        std::fs::copy(path, folder.join(&name)).unwrap();
+        let recorded = finish(wrr(folder).args(["py", &name, rounds]), b"");
+        expect_code(&recorded, 0);
+        let trace = format!("{script}.wrr");
+        expect_replay(folder, &trace, &recorded);
+        expect_code(&finish(wrr(folder).args(["verify", &trace]), b""), 0);
+    }
+}
