@@ -310,21 +310,22 @@ impl<'a> Walker<'a> {
         let (Variant::Search, Target::Tick(end)) = (self.variant, self.last) else {
             return Ok(());
         };
-        let ends_by_itself = self.trace.reader().ending().is_some();
         let near = self.checkpoints.last().map(|(_, number)| *number);
         self.load(near)?;
         let last = Arc::new(AtomicU64::new(u64::MAX));
         let noted = Arc::clone(&last);
         let noting = move |view: &View<'_>| {
-            noted.store(view.tick.0, Ordering::Relaxed);
+            // A replay may have more stack than the recorded run had: what is behind its end has not happened.
+            if view.tick <= end {
+                noted.store(view.tick.0, Ordering::Relaxed);
+            }
             Looked::On
         };
         let refused = |refusal| self.trace.refused(refusal);
         let looked = self.guest.look(LookAt::Passages, &Test::Always, Box::new(noting));
         looked.map_err(refused)?;
-        let goal = if ends_by_itself { Until::End } else { Until::Tick(end) };
         let guest = &mut self.guest;
-        let reached = self.program.on_guest_stack(|| guest.go(goal));
+        let reached = self.program.on_guest_stack(|| guest.go(Until::Tick(end)));
         self.guest.look_away();
         reached.and_then(|reached| reached).map_err(refused)?;
         match last.load(Ordering::Relaxed) {

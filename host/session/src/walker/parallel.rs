@@ -78,7 +78,7 @@ impl<'a> Walker<'a> {
         let mut begin = None;
         for (at, number) in &self.checkpoints[..end] {
             // Whether it is in a call is not known: up to the tick behind.
-            let end = Position { tick: Tick(at.tick.0 + 1), in_call: false, ..*at };
+            let end = Position { tick: Tick(at.tick.0.saturating_add(1)), in_call: false, ..*at };
             stretches.push((begin, end));
             begin = Some(*number);
         }
@@ -98,7 +98,6 @@ impl<'a> Walker<'a> {
                 if walker.has_in_stretch(&mut *quest, stretch)? {
                     found.fetch_min(number, Ordering::Relaxed);
                 }
-                walker.stats.skipped += 1;
             }
         };
         // As many as the host has room for.
