@@ -75,43 +75,33 @@ impl<L: Links> Emitter<'_, L> {
         match access {
             Access::Load { bytes, at } => self.tell_at(at, bytes, 0),
             Access::Below { bytes, at, value, writes } => {
-                self.put_aside(VALUES[0], value);
+                self.keep(VALUES[0], value);
                 self.tell_at(at, bytes, if writes { WRITES } else { 0 });
-                self.put_back(VALUES[0], value);
+                self.kept(VALUES[0], value);
             }
             Access::Exchange { bytes, at, value } => {
-                VALUES.iter().for_each(|&place| self.put_aside(place, value));
+                VALUES.iter().for_each(|&place| self.keep(place, value));
                 self.tell_at(at, bytes, WRITES);
-                VALUES.iter().rev().for_each(|&place| self.put_back(place, value));
+                VALUES.iter().rev().for_each(|&place| self.kept(place, value));
             }
             Access::Copy { to, from } => {
                 let (len, source) = (self.length_type(to, from), self.address_type_of(from));
-                self.put_aside(VALUES[0], len);
-                self.put_aside(VALUES[1], source);
+                self.keep(VALUES[0], len);
+                self.keep(VALUES[1], source);
                 self.tell_range(to, len, WRITES);
-                self.put_back(VALUES[1], source);
+                self.kept(VALUES[1], source);
                 self.tell_range(from, len, 0);
-                self.put_back(VALUES[0], len);
+                self.kept(VALUES[0], len);
             }
             Access::Fill { to, is_init } => {
                 let len = if is_init { ValType::I32 } else { self.address_type_of(to) };
-                self.put_aside(VALUES[0], len);
-                self.put_aside(VALUES[1], ValType::I32);
+                self.keep(VALUES[0], len);
+                self.keep(VALUES[1], ValType::I32);
                 self.tell_range(to, len, WRITES);
-                self.put_back(VALUES[1], ValType::I32);
-                self.put_back(VALUES[0], len);
+                self.kept(VALUES[1], ValType::I32);
+                self.kept(VALUES[0], len);
             }
         }
-    }
-
-    fn put_aside(&mut self, place: usize, ty: ValType) {
-        let (local, _) = self.temp(place, ty);
-        self.put(&Instruction::LocalSet(local));
-    }
-
-    fn put_back(&mut self, place: usize, ty: ValType) {
-        let (local, _) = self.temp(place, ty);
-        self.put(&Instruction::LocalGet(local));
     }
 
     fn address_type_of(&self, memory: u32) -> ValType {
@@ -159,7 +149,7 @@ impl<L: Links> Emitter<'_, L> {
             return;
         }
         self.address(memory);
-        self.put_back(VALUES[0], len);
+        self.kept(VALUES[0], len);
         self.widen(len);
         if writes != 0 {
             self.put(&Instruction::I64Const(writes));

@@ -225,12 +225,12 @@ impl<L: Links> Emitter<'_, L> {
     }
 
     /// Takes an operand from the stack.
-    fn keep(&mut self, place: usize, ty: ValType) {
+    pub(super) fn keep(&mut self, place: usize, ty: ValType) {
         let (local, _) = self.temp(place, ty);
         self.put(&Instruction::LocalSet(local));
     }
 
-    fn kept(&mut self, place: usize, ty: ValType) {
+    pub(super) fn kept(&mut self, place: usize, ty: ValType) {
         let (local, _) = self.temp(place, ty);
         self.put(&Instruction::LocalGet(local));
     }
