@@ -1,7 +1,8 @@
 //! How a guest came to its end.
 
 use crate::admit::Refusal;
-use crate::guest::Guest;
+use crate::guest::{Bound, Guest};
+use crate::limiter::MemoryBound;
 use wasmtime::{Trap, Val, WasmBacktrace};
 use wrr_trace::{Ending, Tick, TrapKind, Value};
 use wrr_transform::XformPc;
@@ -67,6 +68,17 @@ pub(crate) fn ended_by(
         let how = How::Ended(Ending::Trapped { kind });
         Ok(Ended { how, tick, trap: Some((message, frames.clone())) })
     };
+    let bounded = |message: String| {
+        let how = How::Ended(Ending::Interrupted);
+        Ok(Ended { how, tick, trap: Some((message, frames.clone())) })
+    };
+    if let Some(bound) = error.downcast_ref::<MemoryBound>() {
+        guest.store.data_mut().bound = Some(Bound::Memory);
+        return bounded(bound.to_string());
+    }
+    if guest.store.data().bound == Some(Bound::Ticks) {
+        return bounded(format!("it had not ended at tick {}", tick.0));
+    }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let message = trap.to_string();
         return trapped(kind(*trap), message.trim_start_matches("wasm trap: ").to_owned());

@@ -12,6 +12,7 @@
 
 use crate::accesses::{Accesses, access};
 use crate::admit::Refusal;
+use crate::compares::{Compares, compare};
 use crate::ending::{Ended, How, ended_by};
 use crate::entry::Entry;
 use crate::images::Images;
@@ -70,6 +71,15 @@ pub trait Heart: Send {
     fn beat(&mut self, host: &mut Host, tick: Tick) -> Beat;
 }
 
+/// What ended a run from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bound {
+    /// It had come to the tick that was to be the last one.
+    Ticks,
+    /// A memory would have grown beyond its limit.
+    Memory,
+}
+
 /// What the store holds besides the guest.
 pub(crate) struct State {
     pub host: Host,
@@ -94,6 +104,12 @@ pub(crate) struct State {
     pub looking: Option<Looking>,
     /// What is read and written, if that is noted.
     pub accesses: Option<Accesses>,
+    /// What is compared, if that is noted.
+    pub compares: Option<Compares>,
+    /// The tick that ends the run.
+    deadline: u64,
+    /// What ended the run.
+    pub bound: Option<Bound>,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -107,6 +123,8 @@ pub(crate) struct Parts {
     pub room: Global,
     pub looking: Global,
     pub stack: Memory,
+    /// Counters, in the variant that has them.
+    pub counts: Option<Memory>,
     pub continuations: Table,
     /// Memory 0 as exported to the host.
     pub memory: Option<Memory>,
@@ -244,6 +262,9 @@ impl Guest {
             looked_up_to: None,
             looking: None,
             accesses: None,
+            compares: None,
+            deadline: NEVER,
+            bound: None,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -253,7 +274,8 @@ impl Guest {
         let poll = Func::wrap(&mut store, poll);
         let (look, lookers) = look_of(&mut store, program, variant, poll)?;
         let access = Func::wrap(&mut store, access);
-        let host = [poll, Func::wrap(&mut store, trap), look, access];
+        let compare = Func::wrap(&mut store, compare);
+        let host = [poll, Func::wrap(&mut store, trap), look, access, compare];
         let engine_error = |e: wasmtime::Error| Refusal::Instantiate(format!("{e:#}"));
         let own = compiled.module.imports().len().saturating_sub(HOST_FUNCTIONS.len());
         let added = compiled.module.imports().skip(own);
@@ -303,6 +325,34 @@ impl Guest {
     /// from now on, or to do what a live one does.
     pub fn limit_stack(&mut self) {
         self.stack_room = Program::live_stack_room(&self.program.limits);
+    }
+
+    /// From now on the guest ends when it arrives at this tick, and, if that is asked for, when a memory would grow beyond its limit: as
+    /// [`Ending::Interrupted`], see [`Guest::bound`]. Only in the variants that are made for fuzzing.
+    pub fn set_bounds(&mut self, last_tick: Option<Tick>, is_strict: bool) {
+        let state = self.store.data_mut();
+        state.deadline = last_tick.map_or(NEVER, |tick| tick.0.min(NEVER));
+        state.limiter.is_strict = is_strict;
+        self.arm();
+    }
+
+    /// What ended the run, if it was none of the guest's doing.
+    #[must_use]
+    pub fn bound(&self) -> Option<Bound> {
+        self.store.data().bound
+    }
+
+    /// The counters of what was executed, one for each outcome of each decision: see [`Variant::Covered`]. None in other variants.
+    pub fn counts(&mut self) -> &mut [u8] {
+        let count = self.program.counter_count().unwrap_or(0) as usize;
+        match self.parts.counts {
+            Some(memory) => {
+                let counts = memory.data_mut(&mut self.store);
+                let len = counts.len().min(count);
+                &mut counts[..len]
+            }
+            None => &mut [],
+        }
     }
 
     /// The tick that the guest has come to.
@@ -422,6 +472,7 @@ impl Guest {
     pub(crate) fn set_stop(&mut self, until: Until) {
         let state = self.store.data_mut();
         state.waits = false;
+        state.bound = None;
         (state.stop_tick, state.stop_event) = match until {
             Until::End | Until::Entry => (NEVER, None),
             Until::Tick(tick) => (tick.0, None),
@@ -536,7 +587,7 @@ fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick:
     let state = context.data_mut();
     let beat = state.heart.as_ref().map_or(NEVER, |(_, at)| *at);
     // A stop that was passed already is due at the next chance.
-    state.armed = state.stop_tick.min(beat).max(tick.saturating_add(1));
+    state.armed = state.stop_tick.min(beat).min(state.deadline).max(tick.saturating_add(1));
     let value = Val::I64(state.armed.wrapping_sub(tick) as i64);
     left.set(&mut context, value).expect("the counter is a mutable i64");
 }
@@ -554,6 +605,7 @@ impl Parts {
             room: export("room")?.into_global().ok_or_else(missing)?,
             looking: export("looking")?.into_global().ok_or_else(missing)?,
             stack: export("stack")?.into_memory().ok_or_else(missing)?,
+            counts: export("counts").ok().and_then(Extern::into_memory),
             continuations: export("continuations")?.into_table().ok_or_else(missing)?,
             memory: main.get_memory(&mut *store, "memory"),
             realloc: main.get_func(&mut *store, "cabi_realloc"),
@@ -596,6 +648,10 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     let left = parts.left.get(&mut caller).unwrap_i64();
     let state = caller.data_mut();
     let tick = state.armed.wrapping_sub(left as u64);
+    if tick >= state.deadline {
+        state.bound = Some(Bound::Ticks);
+        return Err(Trap::Interrupt.into());
+    }
     let mut stops = tick >= state.stop_tick;
     if let Some((heart, at)) = &mut state.heart
         && tick >= *at

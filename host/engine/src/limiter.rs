@@ -6,11 +6,21 @@ pub(crate) struct Limiter {
     limits: Limits,
     /// The host grows something of its own.
     pub own: bool,
+    /// A memory that would grow beyond its limit ends the run.
+    pub is_strict: bool,
+}
+
+/// A memory would have grown beyond its limit.
+#[derive(Debug, thiserror::Error)]
+#[error("a memory would grow to {wanted_bytes} bytes, the most is {bytes_max}")]
+pub(crate) struct MemoryBound {
+    wanted_bytes: u64,
+    bytes_max: u64,
 }
 
 impl Limiter {
     pub fn new(limits: Limits) -> Limiter {
-        Limiter { limits, own: false }
+        Limiter { limits, own: false, is_strict: false }
     }
 }
 
@@ -37,6 +47,10 @@ impl wasmtime::ResourceLimiter for Limiter {
         let possible = desired < ADDRESS_SPACE_BYTES;
         let declared = maximum.is_none_or(|maximum| desired <= maximum);
         let allowed = self.own || desired as u64 <= self.limits.memory_bytes_max;
+        if !allowed && self.is_strict {
+            let bytes_max = self.limits.memory_bytes_max;
+            return Err(MemoryBound { wanted_bytes: desired as u64, bytes_max }.into());
+        }
         Ok(possible && declared && allowed)
     }
 

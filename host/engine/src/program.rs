@@ -17,6 +17,14 @@ use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
 /// least.
 const NATIVE_STACK_FACTOR: u64 = if cfg!(target_arch = "s390x") { 12 } else { 4 };
 
+/// wasmtime's interpreter on this host.
+const PULLEY: &str = match (cfg!(target_pointer_width = "32"), cfg!(target_endian = "big")) {
+    (true, false) => "pulley32",
+    (true, true) => "pulley32be",
+    (false, false) => "pulley64",
+    (false, true) => "pulley64be",
+};
+
 /// Is told when something takes long.
 pub trait Observer: Sync {
     /// A module of this many bytes is being compiled.
@@ -34,6 +42,8 @@ pub enum Purpose {
     Live,
     /// To repeat a recording.
     Replay,
+    /// To repeat a recording in the engine's interpreter, Pulley, also where there is a compiler: another way to come to the same.
+    Interpret,
 }
 
 /// One variant of the module, compiled.
@@ -66,11 +76,8 @@ struct Shared {
     id: ModuleId,
     cache: Option<CodeCache>,
     original: OnceLock<Module>,
-    run: OnceLock<Compiled>,
-    counted: OnceLock<Compiled>,
-    inspect: OnceLock<Compiled>,
-    search: OnceLock<Compiled>,
-    accesses: OnceLock<Compiled>,
+    /// By variant.
+    variants: [OnceLock<Compiled>; Variant::COUNT],
     pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
     names: OnceLock<HashMap<u32, String>>,
@@ -101,17 +108,17 @@ impl Program {
             _ => NATIVE_STACK_FACTOR,
         };
         let stack_bytes = stack_bytes(limits, factor)?;
-        let engine = wasmtime::Engine::new(&config(stack_bytes)).map_err(refused)?;
+        let mut config = config(stack_bytes);
+        if purpose == Purpose::Interpret {
+            config.target(PULLEY).map_err(refused)?;
+        }
+        let engine = wasmtime::Engine::new(&config).map_err(refused)?;
         let shared = Shared {
             bytes: module,
             id,
             cache: cache.cloned(),
             original: OnceLock::new(),
-            run: OnceLock::new(),
-            counted: OnceLock::new(),
-            inspect: OnceLock::new(),
-            search: OnceLock::new(),
-            accesses: OnceLock::new(),
+            variants: Default::default(),
             pieces: Mutex::new(HashMap::new()),
             layouts: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
@@ -140,13 +147,7 @@ impl Program {
         variant: Variant,
         observer: &dyn Observer,
     ) -> Result<&Compiled, Refusal> {
-        let cell = match variant {
-            Variant::Run => &self.shared.run,
-            Variant::Counted => &self.shared.counted,
-            Variant::Inspect => &self.shared.inspect,
-            Variant::Search => &self.shared.search,
-            Variant::Accesses => &self.shared.accesses,
-        };
+        let cell = &self.shared.variants[variant as usize];
         if let Some(compiled) = cell.get() {
             return Ok(compiled);
         }
@@ -183,7 +184,7 @@ impl Program {
         match self.purpose {
             Purpose::Live => Program::live_stack_room(&self.limits),
             // A replay ends at the recorded tick, also if an older wrr counted in another way.
-            Purpose::Replay => i32::MAX,
+            Purpose::Replay | Purpose::Interpret => i32::MAX,
         }
     }
 
@@ -193,8 +194,7 @@ impl Program {
 
     /// A variant that is compiled already: loading compiled one.
     pub(crate) fn loaded(&self) -> &Compiled {
-        let Shared { run, counted, inspect, search, accesses, .. } = &*self.shared;
-        let found = [run, counted, inspect, search, accesses].into_iter().find_map(OnceLock::get);
+        let found = self.shared.variants.iter().find_map(OnceLock::get);
         found.expect("a program is only made with one of its variants")
     }
 
@@ -307,6 +307,14 @@ impl Program {
     pub(crate) fn piece_map(&self, variant: Variant, piece: Piece) -> Option<OffsetMap> {
         let capturable = self.capturable(variant).ok()?;
         self.original().ok()?.piece_map(piece, capturable).ok()
+    }
+
+    /// How many counters [`Variant::Covered`] has.
+    ///
+    /// # Errors
+    /// The module cannot be read.
+    pub fn counter_count(&self) -> Result<u32, Refusal> {
+        self.original()?.counter_count().map_err(Refusal::Transform)
     }
 
     /// The name of a function in the original's name section.

@@ -11,9 +11,11 @@ mod accesses;
 mod atomics;
 mod checks;
 mod continuation;
+mod feedback;
 
 use self::accesses::access;
 use self::atomics::atomic;
+use crate::coverage::Counters;
 use crate::module::Module;
 use crate::plan::{Block, BlockKind, Plan, Site};
 use crate::{SiteKind, TransformError};
@@ -59,6 +61,8 @@ pub(crate) trait Links {
     fn look(&mut self) -> u32;
     /// The function that is told of accesses to memory.
     fn access(&mut self) -> u32;
+    /// The function that is told of comparisons.
+    fn compare(&mut self) -> u32;
     /// The loop entry of this block of the function.
     fn loop_entry(&mut self, block: u32) -> u32;
     /// A block type that takes nothing and gives these.
@@ -78,6 +82,8 @@ pub(crate) struct Added {
     pub room: u32,
     pub looking: u32,
     pub stack: u32,
+    /// The memory of counters, in code that has them.
+    pub counts: u32,
     pub continuations: u32,
 }
 
@@ -91,9 +97,19 @@ impl Added {
             room: globals + 3,
             looking: globals + 4,
             stack: module.memory_is_64.len() as u32,
+            counts: module.memory_is_64.len() as u32 + 1,
             continuations: module.tables.len() as u32,
         }
     }
+}
+
+/// What code tells a fuzzer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feedback {
+    /// How often each decision went which way.
+    Outcomes,
+    /// What is compared with what.
+    Compares,
 }
 
 /// Which sites are checked in a variant.
@@ -108,6 +124,8 @@ pub(crate) trait Checks: Sync {
     fn looks(&self, is_passage: bool) -> bool;
     /// Whether accesses to memory are told.
     fn tells_accesses(&self) -> bool;
+    /// What is told to a fuzzer.
+    fn feedback(&self) -> Option<Feedback>;
 }
 
 /// Written code, without the declarations of its locals.
@@ -187,6 +205,8 @@ struct Emitter<'a, L> {
     /// Whether the innermost loops hold the counter in a local.
     hot: Option<u32>,
     capturable: bool,
+    /// What is counted in this function, if anything.
+    counters: Counters,
 }
 
 /// Writes a function in a form.
@@ -220,6 +240,10 @@ pub(crate) fn emit<L: Links>(
         skip: None,
         hot: None,
         capturable: checks.function(plan.function),
+        counters: match checks.feedback() {
+            Some(Feedback::Outcomes) => module.counters(plan.function)?,
+            _ => Counters::default(),
+        },
     };
     emitter.declare(form);
     match form {
@@ -230,6 +254,7 @@ pub(crate) fn emit<L: Links>(
             emitter.take_room();
             emitter.check_room();
             emitter.tick(&plan.sites[0], None);
+            emitter.feed_back_entry();
             emitter.walk(plan.code_start)?;
         }
         Form::Tail(site) => emitter.tail(&plan.sites[site as usize])?,
@@ -419,7 +444,13 @@ impl<'a, L: Links> Emitter<'a, L> {
             let spill = self.plan.spills.get(next_spill).filter(|spill| spill.at == at);
             let canonical = self.plan.canonical.after.get(&at).copied();
             let access = self.checks.tells_accesses().then(|| access(&op)).flatten();
-            if self.is_plain(&op) && spill.is_none() && canonical.is_none() && access.is_none() {
+            let feedback = self.feedback_at(&op, at);
+            if self.is_plain(&op)
+                && spill.is_none()
+                && canonical.is_none()
+                && access.is_none()
+                && feedback.is_none()
+            {
                 self.note_plain(&op);
             } else {
                 self.out.extend_from_slice(&bytes[copied..at as usize]);
@@ -427,6 +458,9 @@ impl<'a, L: Links> Emitter<'a, L> {
                 let site = self.plan.sites.get(next_site).filter(|site| site.at == at);
                 if let Some(access) = access {
                     self.tell(access);
+                }
+                if let Some(feedback) = feedback {
+                    self.feed_back(feedback, at);
                 }
                 self.instruction(&op, at, after, site)?;
                 if let (Some(shape), true) = (canonical, self.reachable) {
@@ -657,7 +691,7 @@ impl<'a, L: Links> Emitter<'a, L> {
         let site = &plan.sites[header as usize];
         let wrapped = match (hot, &self.block(index).signature) {
             (Some(_), signature)
-                if self.is_checked(site)
+                if (self.is_checked(site) || self.checks.feedback().is_some())
                     && !self.is_looked_at(site)
                     && self.can_be_put_away(site) =>
             {

@@ -23,8 +23,18 @@ pub const LOOK_TICKS: i32 = 2;
 /// address, then how many bytes, with the highest bit set if they are written.
 pub const ACCESS: (&str, &str) = ("wrr", "access");
 
+/// The import module and name of the function that is told of comparisons that are about to be made, in [`Variant::Compares`](crate::Variant::Compares): where the
+/// comparison is (an offset in the original module), what is compared ([`COMPARE_I32`], [`COMPARE_I64`], or the length of what lies at
+/// two addresses of memory 0), and the operands, widened without their sign.
+pub const COMPARE: (&str, &str) = ("wrr", "compare");
+
+/// Two numbers of 32 bits are compared.
+pub const COMPARE_I32: i32 = -4;
+/// Two numbers of 64 bits are compared.
+pub const COMPARE_I64: i32 = -8;
+
 /// The imports that are added behind the original's, in their order.
-pub const HOST_FUNCTIONS: [(&str, &str); 4] = [POLL, TRAP, LOOK, ACCESS];
+pub const HOST_FUNCTIONS: [(&str, &str); 5] = [POLL, TRAP, LOOK, ACCESS, COMPARE];
 
 /// The signature of [`TRAP`].
 pub(crate) fn trap_signature() -> Signature {
@@ -42,4 +52,12 @@ pub(crate) fn look_signature() -> Signature {
 /// The signature of [`ACCESS`].
 pub(crate) fn access_signature() -> Signature {
     Signature { params: vec![ValType::I64, ValType::I64], results: Vec::new() }
+}
+
+/// The signature of [`COMPARE`].
+pub(crate) fn compare_signature() -> Signature {
+    Signature {
+        params: vec![ValType::I32, ValType::I32, ValType::I64, ValType::I64],
+        results: Vec::new(),
+    }
 }

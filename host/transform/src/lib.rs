@@ -3,6 +3,7 @@
 //!
 //! See `ARCHITECTURE.md` for the scheme. Knows no wasm engine: bytes in, bytes out.
 
+mod coverage;
 mod emit;
 mod imports;
 mod layout;
@@ -16,7 +17,10 @@ mod plan;
 mod reach;
 mod whole;
 
-pub use imports::{ACCESS, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS, POLL, TRAP};
+pub use imports::{
+    ACCESS, COMPARE, COMPARE_I32, COMPARE_I64, HOST_FUNCTIONS, LOOK, LOOK_PASSAGES, LOOK_TICKS,
+    POLL, TRAP,
+};
 pub use layout::{FrameLayout, Place, Saved};
 pub use module::Module;
 pub use module::{PASSAGES, has_passages};
@@ -26,7 +30,7 @@ pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 19;
+pub const VERSION: u32 = 20;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,16 @@ pub enum Variant {
     Search,
     /// For finding out what memory a call uses: the host is told of every access, see [`ACCESS`]. Never stops.
     Accesses,
+    /// As [`Variant::Counted`], and every outcome of every decision is counted, in a memory of its own: for fuzzing. Every tick can be
+    /// the last one, by a trap.
+    Covered,
+    /// As [`Variant::Counted`], and the host is told of every comparison, see [`COMPARE`]. Every tick can be the last one, by a trap.
+    Compares,
+}
+
+impl Variant {
+    /// How many there are.
+    pub const COUNT: usize = Variant::Compares as usize + 1;
 }
 
 /// What a site is.

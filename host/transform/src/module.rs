@@ -3,10 +3,11 @@
 //! Owns the module's bytes. Bodies are not decoded here; see `plan`.
 //! Invariant: the module was valid when it was parsed; its sections were read by the validator in order.
 
+use crate::coverage::Comparer;
 use crate::{OrigPc, TransformError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use wasm_encoder::reencode::{Reencode as _, RoundtripReencoder};
 use wasm_encoder::{HeapType, RefType, ValType};
 use wasmparser::types::CoreTypeId;
@@ -92,6 +93,10 @@ pub struct Module {
     pub(crate) exports: Vec<(String, ExternalKind, u32)>,
     /// By function and offset in the module, the local: see [`PASSAGES`].
     pub(crate) passages: BTreeMap<(u32, u32), u32>,
+    /// See [`Module::counters`]: where each function's begin, and how many there are.
+    pub(crate) counter_starts: OnceLock<Vec<u32>>,
+    /// See [`Module::comparer`].
+    pub(crate) comparers: OnceLock<BTreeMap<u32, Comparer>>,
 }
 
 impl std::fmt::Debug for Module {
@@ -127,6 +132,8 @@ impl Module {
             prefix: "wrr.".to_owned(),
             exports: Vec::new(),
             passages: BTreeMap::new(),
+            counter_starts: OnceLock::new(),
+            comparers: OnceLock::new(),
         };
         let mut names = Vec::new();
         let mut referenceable = BTreeSet::new();

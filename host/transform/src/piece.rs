@@ -5,8 +5,11 @@
 //! pieces (import module `loop`, name `FUNCTION.SITE`) loop entries; and the stop function, as the main module does.
 //! It depends on the original module and the variant alone, not on any stack, so compiled pieces can be kept.
 
-use crate::emit::{Added, Form, Helper, Links, emit};
-use crate::imports::{ACCESS, LOOK, POLL, TRAP, access_signature, look_signature, trap_signature};
+use crate::emit::{Added, Checks as _, Feedback, Form, Helper, Links, emit};
+use crate::imports::{
+    ACCESS, COMPARE, LOOK, POLL, TRAP, access_signature, compare_signature, look_signature,
+    trap_signature,
+};
 use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
@@ -71,6 +74,7 @@ enum Import {
     Trap,
     Look,
     Access,
+    Compare,
     Loop(u32),
 }
 
@@ -95,6 +99,7 @@ impl PieceLinks<'_> {
             Import::Trap => self.add_type(trap_signature()),
             Import::Look => self.add_type(look_signature()),
             Import::Access => self.add_type(access_signature()),
+            Import::Compare => self.add_type(compare_signature()),
             Import::Loop(block) => {
                 let signature = loop_signature(self.plan, block);
                 self.add_type(signature)
@@ -135,6 +140,9 @@ impl Links for PieceLinks<'_> {
     }
     fn access(&mut self) -> u32 {
         self.import(Import::Access)
+    }
+    fn compare(&mut self) -> u32 {
+        self.import(Import::Compare)
     }
     fn loop_entry(&mut self, block: u32) -> u32 {
         self.import(Import::Loop(block))
@@ -195,6 +203,7 @@ impl Module {
                 Import::Trap => (TRAP.0, self.host_function(TRAP)),
                 Import::Look => (LOOK.0, self.host_function(LOOK)),
                 Import::Access => (ACCESS.0, self.host_function(ACCESS)),
+                Import::Compare => (COMPARE.0, self.host_function(COMPARE)),
                 Import::Loop(block) => {
                     let header = plan.blocks[block as usize].header;
                     (LOOP, format!("{}.{header}", plan.function))
@@ -202,7 +211,7 @@ impl Module {
             };
             imports.import(module, &name, EntityType::Function(ty));
         }
-        self.import_state(&mut imports);
+        self.import_state(&mut imports, capturable.feedback() == Some(Feedback::Outcomes));
         out.section(&imports);
         let mut function = FunctionSection::new();
         function.function(own);
@@ -250,7 +259,7 @@ impl Module {
     }
 
     /// Imports everything that instructions name by its index, at the same index.
-    fn import_state(&self, imports: &mut ImportSection) {
+    fn import_state(&self, imports: &mut ImportSection, counts: bool) {
         let mut add = |name: String, ty: EntityType| {
             imports.import(MAIN, &format!("{}{name}", self.prefix), ty);
         };
@@ -280,6 +289,9 @@ impl Module {
             add(format!("m{index}"), memory(is_64));
         }
         add("stack".to_owned(), memory(false));
+        if counts {
+            add("counts".to_owned(), memory(false));
+        }
         for (index, &func_type_idx) in self.tags.iter().enumerate() {
             let tag = TagType { kind: TagKind::Exception, func_type_idx };
             add(format!("e{index}"), EntityType::Tag(tag));

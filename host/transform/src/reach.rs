@@ -2,7 +2,7 @@
 //!
 //! Also notes which instructions occur that need helpers. Does not validate: that is done when bodies are planned.
 
-use crate::emit::{Checks, Helper};
+use crate::emit::{Checks, Feedback, Helper};
 use crate::module::Module;
 use crate::{SiteKind, TransformError};
 use rayon::prelude::*;
@@ -35,6 +35,7 @@ pub struct Capturable {
     /// Only passages are.
     only_passages: bool,
     tells_accesses: bool,
+    feedback: Option<Feedback>,
     canonical_types: Vec<u32>,
 }
 
@@ -49,6 +50,7 @@ impl Capturable {
             is_looked_at: false,
             only_passages: false,
             tells_accesses: false,
+            feedback: None,
             canonical_types: module.canonical_types.clone(),
         }
     }
@@ -76,6 +78,11 @@ impl Capturable {
     /// The same functions, where frames count what they take of the stack.
     pub(crate) fn counting_stack(self) -> Capturable {
         Capturable { counts_stack: true, ..self }
+    }
+
+    /// The same functions, in code that tells a fuzzer what it does.
+    pub(crate) fn with_feedback(self, feedback: Feedback) -> Capturable {
+        Capturable { feedback: Some(feedback), ..self }
     }
 
     /// Whether frames of this function can be captured.
@@ -106,6 +113,10 @@ impl Checks for Capturable {
 
     fn tells_accesses(&self) -> bool {
         self.tells_accesses
+    }
+
+    fn feedback(&self) -> Option<Feedback> {
+        self.feedback
     }
 
     fn site(&self, kind: SiteKind) -> bool {
@@ -210,6 +221,7 @@ impl Module {
             is_looked_at: false,
             only_passages: false,
             tells_accesses: false,
+            feedback: None,
             canonical_types: self.canonical_types.clone(),
         };
         let mut work: Vec<u32> = (0..self.imported_functions).collect();
@@ -254,8 +266,14 @@ impl Capturable {
                 })
                 .collect::<Vec<u8>>()
         };
-        let settings =
-            [self.counts_stack, self.is_looked_at, self.tells_accesses, self.only_passages];
+        let settings = [
+            self.counts_stack,
+            self.is_looked_at,
+            self.tells_accesses,
+            self.only_passages,
+            self.feedback == Some(Feedback::Outcomes),
+            self.feedback == Some(Feedback::Compares),
+        ];
         let settings = (0u8..).zip(settings).map(|(bit, is_set)| u8::from(is_set) << bit).sum();
         [vec![settings], bits(&self.functions), bits(&self.types)].concat()
     }
@@ -276,6 +294,11 @@ impl Capturable {
             is_looked_at: settings & 2 != 0,
             tells_accesses: settings & 4 != 0,
             only_passages: settings & 8 != 0,
+            feedback: match settings & 48 {
+                16 => Some(Feedback::Outcomes),
+                32 => Some(Feedback::Compares),
+                _ => None,
+            },
             canonical_types: module.canonical_types.clone(),
         })
     }

@@ -1,19 +1,23 @@
 //! Puts the transformed module together.
 //!
 //! ```text
-//! types, imports       the original's, and the host's four functions behind the other imports
+//! types, imports       the original's, and the host's five functions behind the other imports
 //! functions            the original's, then the helpers
 //! tables               the original's, the continuations' slots, saved references by type
-//! memories             the original's, the stack of saved frames
+//! memories             the original's, the stack of saved frames, counters of decisions
 //! globals              the original's, state, left, sp, room, looking, which segments were dropped, counts of saved references
 //! exports              the original's, and everything that continuations and the host need
 //! ```
 //!
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
-//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by four.
+//! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by five.
 
-use crate::emit::{Added, Code, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable};
-use crate::imports::{HOST_FUNCTIONS, access_signature, look_signature, trap_signature};
+use crate::emit::{
+    Added, Checks as _, Code, Feedback, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable,
+};
+use crate::imports::{
+    HOST_FUNCTIONS, access_signature, compare_signature, look_signature, trap_signature,
+};
 use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
@@ -89,6 +93,9 @@ impl Links for MainLinks<'_> {
     }
     fn access(&mut self) -> u32 {
         self.poll + 3
+    }
+    fn compare(&mut self) -> u32 {
+        self.poll + 4
     }
     fn loop_entry(&mut self, _block: u32) -> u32 {
         unreachable!("a whole function hands nothing over")
@@ -180,6 +187,12 @@ impl Module {
             Variant::Inspect => Capturable::all(self).looked_at(),
             Variant::Search => self.reaching(&scan).looked_at_passages(),
             Variant::Accesses => Capturable::telling_accesses(self),
+            Variant::Covered => {
+                self.reaching(&scan).counting_stack().with_feedback(Feedback::Outcomes)
+            }
+            Variant::Compares => {
+                self.reaching(&scan).counting_stack().with_feedback(Feedback::Compares)
+            }
         };
         let plans: Vec<Plan> = (0..self.bodies.len() as u32)
             .into_par_iter()
@@ -223,6 +236,7 @@ impl Module {
         let trap_type = add_type(&trap_signature());
         let look_type = add_type(&look_signature());
         let access_type = add_type(&access_signature());
+        let compare_type = add_type(&compare_signature());
         let helper_types: Vec<u32> =
             helpers.keys().map(|&h| add_type(&helper_signature(self, h))).collect();
         let mut helper_bodies = Vec::new();
@@ -239,9 +253,13 @@ impl Module {
             data: &joined(self.section(&self.sections.types), types.len(), &types, 1),
         });
         let mut imports = ImportSection::new();
-        for (host, ty) in
-            HOST_FUNCTIONS.into_iter().zip([poll_type, trap_type, look_type, access_type])
-        {
+        for (host, ty) in HOST_FUNCTIONS.into_iter().zip([
+            poll_type,
+            trap_type,
+            look_type,
+            access_type,
+            compare_type,
+        ]) {
             let ty = wasm_encoder::EntityType::Function(ty);
             imports.import(host.0, &self.host_function(host), ty);
         }
@@ -264,7 +282,18 @@ impl Module {
             shared: false,
             page_size_log2: None,
         });
-        let data = joined(self.section(&self.sections.memories), 1, &memories, 5);
+        let counts = capturable.feedback() == Some(Feedback::Outcomes);
+        if counts {
+            let pages = u64::from(self.counter_count()?).div_ceil(1 << 16);
+            memories.memory(MemoryType {
+                minimum: pages,
+                maximum: Some(pages),
+                memory64: false,
+                shared: false,
+                page_size_log2: None,
+            });
+        }
+        let data = joined(self.section(&self.sections.memories), memories.len(), &memories, 5);
         out.section(&RawSection { id: 5, data: &data });
         let mut tags = TagSection::new();
         if helpers.keys().any(|helper| matches!(helper, Helper::Zero(ty) if is_exception(*ty))) {
@@ -275,7 +304,7 @@ impl Module {
             out.section(&RawSection { id: 13, data: &data });
         }
         out.section(&self.global_section(&kept)?);
-        out.section(&self.export_section(&helpers, &kept)?);
+        out.section(&self.export_section(&helpers, &kept, counts)?);
         let elements = self.element_section(&kept, &dummies, first_dummy)?;
         if !elements.is_empty() {
             out.section(&elements);
@@ -486,6 +515,7 @@ impl Module {
         &self,
         helpers: &BTreeMap<Helper, u32>,
         kept: &Kept,
+        counts: bool,
     ) -> Result<ExportSection, TransformError> {
         let mut exports = ExportSection::new();
         let shift = Shift { imported: self.imported_functions };
@@ -512,6 +542,9 @@ impl Module {
         add("room".to_owned(), ExportKind::Global, added.room);
         add("looking".to_owned(), ExportKind::Global, added.looking);
         add("stack".to_owned(), ExportKind::Memory, added.stack);
+        if counts {
+            add("counts".to_owned(), ExportKind::Memory, added.counts);
+        }
         add("continuations".to_owned(), ExportKind::Table, added.continuations);
         add("functions".to_owned(), ExportKind::Table, self.functions_table(kept));
         for (index, (name, _)) in kept.globals.iter().enumerate() {

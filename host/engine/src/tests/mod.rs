@@ -8,6 +8,7 @@ mod atomics;
 mod branching;
 mod control;
 mod exceptions;
+mod feedback;
 mod generated;
 mod hearts;
 mod nans;

@@ -263,7 +263,7 @@ pub fn check(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked
 
 fn check_here(program: &Program, calls: &[Invocation], stops_max: u64) -> Checked {
     let whole = Run::new(program, Variant::Inspect, calls).finish();
-    for variant in [Variant::Run, Variant::Counted] {
+    for variant in [Variant::Run, Variant::Counted, Variant::Covered, Variant::Compares] {
         let other = Run::new(program, variant, calls).finish();
         assert_eq!(whole, other, "{variant:?} differs without any stop");
     }
@@ -397,7 +397,7 @@ fn check_restored(
     whole: &Outcomes,
     context: &str,
 ) {
-    for variant in [Variant::Inspect, Variant::Run, Variant::Counted] {
+    for variant in [Variant::Inspect, Variant::Run, Variant::Counted, Variant::Covered] {
         let mut run = Run::restored(program, variant, calls, saved);
         assert_eq!(run.save(), *saved, "restored in {variant:?} {context}");
         // Where one variant stops the other one may be unable to.

@@ -112,6 +112,8 @@ impl Script {
             let look = |_: i64, _: i64, _: i32, _: i32| {};
             imports.push(Func::wrap(&mut self.store, look).into());
             imports.push(Func::wrap(&mut self.store, |_: i64, _: i64| {}).into());
+            let compare = |_: i32, _: i32, _: i64, _: i64| {};
+            imports.push(Func::wrap(&mut self.store, compare).into());
         }
         let instance = Instance::new(&mut self.store, &module, &imports)?;
         let data = data.and_then(|data| instance.get_func(&mut self.store, &data));
@@ -452,4 +454,14 @@ fn the_core_test_suite_passes_transformed_for_searching() {
 #[test]
 fn the_core_test_suite_passes_transformed_for_noting_accesses() {
     assert_eq!(suite(Some(Variant::Accesses)), COUNTS);
+}
+
+#[test]
+fn the_core_test_suite_passes_transformed_for_coverage() {
+    assert_eq!(suite(Some(Variant::Covered)), COUNTS);
+}
+
+#[test]
+fn the_core_test_suite_passes_transformed_for_comparisons() {
+    assert_eq!(suite(Some(Variant::Compares)), COUNTS);
 }

@@ -142,7 +142,7 @@ impl<L: Links> Emitter<'_, L> {
         self.map_to(site.at, Origin::Added);
         let checked = self.is_checked(site);
         // Without a capture the host can only trap.
-        let polled = checked || self.checks.tells_accesses();
+        let polled = checked || self.checks.tells_accesses() || self.checks.feedback().is_some();
         match hot {
             Some(local) => self.put(&Instruction::LocalGet(local)),
             None => self.put(&Instruction::GlobalGet(self.added.left)),
@@ -276,7 +276,9 @@ impl<L: Links> Emitter<'_, L> {
         let poll = self.links.poll();
         self.put(&Instruction::Call(poll));
         self.get_back(site);
-        self.capture_if_stopped(site);
+        if self.is_checked(site) {
+            self.capture_if_stopped(site);
+        }
         let left = self.left();
         self.put(&Instruction::GlobalGet(self.added.left));
         self.put(&Instruction::I64Const(1));
