@@ -1,7 +1,9 @@
 //! Decides before anything starts whether wrr can run a module, and if not, says why.
 
+use std::sync::Arc;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wrr_trace::{CONTROL, Function, PREVIEW1, ParamKind};
+use wrr_transform::ReactorError;
 
 /// Why a module is not run.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +149,14 @@ pub fn module_bytes(given: Vec<u8>) -> Result<Vec<u8>, Refusal> {
             },
         }),
     }
+}
+
+/// The command that a library with libFuzzer's interface becomes: see [`wrr_transform::command_of`].
+///
+/// # Errors
+/// [`ReactorError`]: it does not have that interface, or cannot be read.
+pub fn fuzz_command(module: Arc<[u8]>, input_bytes_max: u32) -> Result<Vec<u8>, ReactorError> {
+    wrr_transform::command_of(module, features(), input_bytes_max)
 }
 
 /// Checks that the module is valid and uses only accepted features.

@@ -19,6 +19,13 @@ pub struct Frame {
     pub module_offset: Option<usize>,
 }
 
+impl From<crate::StackFrame> for Frame {
+    fn from(frame: crate::StackFrame) -> Frame {
+        let module_offset = Some(frame.offset as usize);
+        Frame { function: frame.function, name: frame.name, module_offset }
+    }
+}
+
 /// How many frames a [`Backtrace`] has at most.
 pub const BACKTRACE_FRAMES_MAX: usize = 20;
 

@@ -30,6 +30,9 @@ use wrr_wasi::Host;
 /// Native stack for the host's side of a call, on top of the guest's.
 const HOST_STACK_BYTES: usize = 2 << 20;
 
+/// What a thread may need besides.
+const THREAD_STACK_BYTES: usize = 4 << 20;
+
 /// A tick that is never reached.
 const NEVER: u64 = i64::MAX as u64;
 
@@ -174,17 +177,26 @@ impl Program {
     /// # Errors
     /// [`Refusal::Instantiate`] if the host cannot have such a thread.
     pub fn on_guest_stack<R: Send>(&self, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
+        on_stack_of(self.needed_stack_bytes(), action)
+    }
+
+    /// How much stack a thread must have so that [`Program::on_guest_stack`] need not make one, in bytes.
+    #[must_use]
+    pub fn thread_stack_bytes(&self) -> usize {
+        self.needed_stack_bytes() + THREAD_STACK_BYTES
+    }
+
+    fn needed_stack_bytes(&self) -> usize {
         // An interpreter has the guest's stack elsewhere.
         let guest_bytes = if self.engine.is_pulley() { 0 } else { self.stack_bytes };
-        let bytes = guest_bytes + HOST_STACK_BYTES;
-        on_stack_of(bytes, action)
+        guest_bytes + HOST_STACK_BYTES
     }
 }
 
-/// The thread's own stack may be small: that of a main thread, for example.
+/// The thread's own stack may be too small: that of a main thread, for example.
 #[cfg(unix)]
 fn on_stack_of<R: Send>(bytes: usize, action: impl FnOnce() -> R + Send) -> Result<R, Refusal> {
-    Ok(stacker::grow(bytes, action))
+    Ok(stacker::maybe_grow(bytes, bytes, action))
 }
 
 /// Fibers are not what the engine expects there, so it is a thread's.
@@ -353,6 +365,11 @@ impl Guest {
             }
             None => &mut [],
         }
+    }
+
+    /// The value of an exported global of 32 bits.
+    pub fn exported_number(&mut self, name: &str) -> Option<i32> {
+        self.main.get_global(&mut self.store, name)?.get(&mut self.store).i32()
     }
 
     /// The tick that the guest has come to.

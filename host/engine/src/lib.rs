@@ -26,7 +26,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{Refusal, module_bytes};
+pub use admit::{Refusal, fuzz_command, module_bytes};
 pub use aside::Aside;
 pub use cache::CodeCache;
 pub use compares::{Comparison, Operands};
@@ -39,4 +39,4 @@ pub use look::{LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
-pub use wrr_transform::{Place, Variant, has_passages};
+pub use wrr_transform::{FUZZER_RESULT, Place, ReactorError, Variant, has_passages, is_reactor};

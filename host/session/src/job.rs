@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wrr_engine::{
     CodeCache, Entry, Observer, Program, Purpose, Refusal, Until, Variant, module_bytes,
 };
-use wrr_trace::{Interrupter, Limits, ModuleId, Saved, TraceWriter};
+use wrr_trace::{Finding, Interrupter, Limits, ModuleId, Saved, TraceWriter};
 use wrr_wasi::{CommitError, Committed, LiveConfig, OnTraceError};
 
 type ProgramKey = (ModuleId, Limits, Variant);
@@ -52,6 +52,8 @@ pub struct Job<'a> {
     pub live: LiveConfig,
     /// What it may use.
     pub limits: Limits,
+    /// The variant of the module that runs, if it is not to be the one that suits.
+    pub variant: Option<Variant>,
     /// Where compiled code is kept.
     pub cache: Option<CodeCache>,
     /// Where programs are kept that several sessions run; otherwise the job loads its own.
@@ -70,6 +72,7 @@ impl Job<'static> {
             invoke: None,
             live: LiveConfig { args: vec![name.to_owned()], ..LiveConfig::default() },
             limits: Limits::default(),
+            variant: None,
             cache: None,
             engine: None,
             observer: &(),
@@ -101,6 +104,8 @@ pub struct RecordOptions<'a> {
     pub on_trace_error: OnTraceError,
     /// Whether and when checkpoints are taken; without them a seek has to replay from the start.
     pub checkpoints: Option<Checkpoints>,
+    /// What a fuzzer found in this run, which the recording is to say.
+    pub finding: Option<Finding>,
     /// Called when the recording has begun.
     pub on_start: Option<&'a mut dyn FnMut(Interrupt)>,
 }
@@ -165,7 +170,7 @@ pub(crate) fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
     let load = |job: &mut Job<'_>| -> Result<Prepared, Refusal> {
         let module: Arc<[u8]> = module_bytes(std::mem::take(&mut job.module))?.into();
         let id = ModuleId::of(&module);
-        let variant = live_variant(job.live.deterministic);
+        let variant = job.variant.unwrap_or(live_variant(job.live.deterministic));
         let load = || {
             Program::load(
                 Arc::clone(&module),

@@ -53,8 +53,9 @@ pub use trace::{Replayed, Trace};
 pub use walker::{Diversion, Diverted, Quest, Searched, Walked, Walker, WalkerStats};
 
 pub use wrr_engine::{
-    Backtrace, CodeCache, Entry, Frame, LookAt, Looked, Looker, Observer, Place, Refusal,
-    StackFrame, Test, TrackerError, TrackerKind, Until, Variant, View,
+    BACKTRACE_FRAMES_MAX, Backtrace, Bound, CodeCache, Comparison, Entry, FUZZER_RESULT, Frame,
+    LookAt, Looked, Looker, Observer, Operands, Place, ReactorError, Refusal, StackFrame, Test,
+    TrackerError, TrackerKind, Until, Variant, View, fuzz_command, is_reactor, module_bytes,
 };
 pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;

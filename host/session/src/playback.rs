@@ -48,6 +48,11 @@ pub struct Playback<'a> {
 impl<'a> Trace<'a> {
     /// The program, compiled in a variant.
     pub(crate) fn program(&self, variant: Variant) -> Result<Program, Error> {
+        self.program_for(Purpose::Replay, variant)
+    }
+
+    /// The program, compiled in a variant for a purpose.
+    pub(crate) fn program_for(&self, purpose: Purpose, variant: Variant) -> Result<Program, Error> {
         let manifest = self.reader().manifest();
         let module = self.reader().module()?;
         Program::load(
@@ -55,7 +60,7 @@ impl<'a> Trace<'a> {
             manifest.module,
             &manifest.limits,
             self.cache(),
-            (Purpose::Replay, variant),
+            (purpose, variant),
             self.observer(),
         )
         .map_err(|refusal| self.refused(refusal))
@@ -73,7 +78,7 @@ impl<'a> Trace<'a> {
         let target = self.target(moment)?;
         let variant = match target {
             // The run has stops at every host call, but not at every tick.
-            Target::Event(_) => Variant::Run,
+            Target::Event(_) => self.replaying_variant()?,
             Target::Tick(_) => Variant::Inspect,
         };
         self.seek_in(variant, target, options)
@@ -89,7 +94,7 @@ impl<'a> Trace<'a> {
         moment: &Moment,
         options: SeekOptions,
     ) -> Result<Playback<'a>, Error> {
-        self.seek_target_roughly(Variant::Run, self.target(moment)?, options)
+        self.seek_target_roughly(self.replaying_variant()?, self.target(moment)?, options)
     }
 
     pub(crate) fn seek_target_roughly(

@@ -12,6 +12,7 @@
 //! Invariant: a session that went back, and a fork, cannot be told from one that came there by itself.
 
 mod checkpoints;
+mod feedback;
 mod view;
 
 use crate::follower::{Checkpoints, Followed, Follower, Stamper};
@@ -272,8 +273,9 @@ impl Session {
             overlay: live.overlay().is_some(),
             elapsed_ns: 0,
         };
+        let module = Arc::clone(&prepared.module);
         let writer =
-            TraceWriter::create(path, &manifest, Arc::clone(&prepared.module), writer_options)?;
+            TraceWriter::create_with(path, &manifest, module, writer_options, options.finding)?;
         if let Some(on_start) = options.on_start {
             on_start(Interrupt::new(&writer));
         }
@@ -305,8 +307,9 @@ impl Session {
     /// As [`Trace::replay`].
     pub fn replay(trace: Arc<Trace<'static>>) -> Result<Session, Error> {
         let playback = trace.seek_roughly(&Moment::Start, SeekOptions { checkpoints: false })?;
+        let variant = playback.variant();
         let (program, guest) = playback.into_guest();
-        Session::of_replay(&trace, program, Variant::Run, guest)
+        Session::of_replay(&trace, program, variant, guest)
     }
 
     /// A recorded run at one of its moments: the first possible stop there or behind it.
@@ -318,7 +321,10 @@ impl Session {
     }
 
     pub(crate) fn replay_to(trace: &Arc<Trace<'static>>, target: Target) -> Result<Session, Error> {
-        let variant = live_variant(trace.reader().manifest().deterministic);
+        let variant = match trace.bounded_at()? {
+            Some(_) => Variant::Inspect,
+            None => live_variant(trace.reader().manifest().deterministic),
+        };
         let playback = trace.seek_target_roughly(variant, target, SeekOptions::default())?;
         let variant = playback.variant();
         let (program, guest) = playback.into_guest();

@@ -1,11 +1,12 @@
 //! Recorded runs: replaying and verifying.
 
+use crate::moment::Last;
 use crate::playback::{Played, until_of};
 use crate::{End, Error};
 use std::path::Path;
 use wrr_engine::{
-    BACKTRACE_FRAMES_MAX, Backtrace, CodeCache, Frame, Guest, How, Observer, Program, Reached,
-    Until, Variant,
+    BACKTRACE_FRAMES_MAX, Backtrace, CodeCache, Frame, Guest, How, Observer, Program, Purpose,
+    Reached, Until, Variant,
 };
 use wrr_timeline::Target;
 use wrr_trace::{Ending, Tick, TraceReader, TrapKind};
@@ -65,6 +66,19 @@ impl<'a> Trace<'a> {
     /// [`Error::Diverged`] at the first difference; [`Error::Trace`] if the trace is damaged;
     /// [`Error::Refused`] if this wrr does not run its module.
     pub fn replay(&self, output: ReplayOutput) -> Result<Replayed, Error> {
+        self.replay_for(Purpose::Replay, output)
+    }
+
+    /// As [`Trace::replay`], in the engine's interpreter, also where there is a compiler: two ways to execute the program
+    /// that have little in common.
+    ///
+    /// # Errors
+    /// As [`Trace::replay`].
+    pub fn replay_interpreted(&self, output: ReplayOutput) -> Result<Replayed, Error> {
+        self.replay_for(Purpose::Interpret, output)
+    }
+
+    fn replay_for(&self, purpose: Purpose, output: ReplayOutput) -> Result<Replayed, Error> {
         let replay = Replay::new(&self.reader, output)?;
         if replay.is_over() {
             let ending = self.reader.ending().cloned();
@@ -73,7 +87,7 @@ impl<'a> Trace<'a> {
                 events: 0,
             });
         }
-        match self.play_from_start(replay, None)? {
+        match self.play_from_start(replay, None, purpose)? {
             (Played::Ended(end), events) => Ok(Replayed { end: Some(end), events }),
             // From the last event the call did not return, so it was not counted.
             (_, events) => Ok(Replayed { end: None, events: events + 1 }),
@@ -88,6 +102,23 @@ impl<'a> Trace<'a> {
         }
     }
 
+    /// The tick at which the recorded guest was ended from outside, if it computed up to there: there is no host call that tells of it.
+    pub(crate) fn bounded_at(&self) -> Result<Option<Tick>, Error> {
+        let (Some(Ending::Interrupted), Some(tick)) =
+            (self.reader.ending(), self.reader.end_tick())
+        else {
+            return Ok(None);
+        };
+        let is_behind =
+            matches!(Last::of(&self.reader)?.target, Target::Tick(last) if last == tick);
+        Ok((is_behind && tick > Tick(0)).then_some(tick))
+    }
+
+    /// The variant in which the whole run can be repeated: its end may lie where the faster one cannot stop.
+    pub(crate) fn replaying_variant(&self) -> Result<Variant, Error> {
+        Ok(if self.bounded_at()?.is_some() { Variant::Inspect } else { Variant::Run })
+    }
+
     /// Runs a replaying guest on, to a target or to the recorded end.
     pub(crate) fn play(
         &self,
@@ -95,17 +126,21 @@ impl<'a> Trace<'a> {
         guest: &mut Guest,
         until: Option<Target>,
     ) -> Result<Played, Error> {
-        let overflow = self.overflow();
-        let goal = match (until, overflow) {
+        let (overflow, bounded) = (self.overflow(), self.bounded_at()?);
+        let goal = match (until, overflow.map(|tick| Tick(tick.0 + 1)).or(bounded)) {
             (Some(target), _) => until_of(target),
-            (None, Some(tick)) => Until::Tick(Tick(tick.0 + 1)),
+            (None, Some(tick)) => Until::Tick(tick),
             (None, None) => Until::End,
         };
         let reached = program.on_guest_stack(|| guest.go(goal)).and_then(|reached| reached);
         let ended = match reached.map_err(|refusal| self.refused(refusal))? {
             Reached::Stopped => {
-                return match (until, overflow) {
-                    (None, Some(tick)) => self.overflowed(guest, tick, None),
+                return match (until, overflow, bounded) {
+                    (None, Some(tick), _) => self.overflowed(guest, tick, None),
+                    (None, None, Some(tick)) => {
+                        let message = format!("it had not ended at tick {}", tick.0);
+                        self.cut_short(guest, Ending::Interrupted, tick, message)
+                    }
                     _ => Ok(Played::Stopped),
                 };
             }
@@ -130,13 +165,15 @@ impl<'a> Trace<'a> {
         &self,
         replay: Replay,
         until: Option<Target>,
+        purpose: Purpose,
     ) -> Result<(Played, u64), Error> {
-        let program = self.program(Variant::Run)?;
+        let variant = self.replaying_variant()?;
+        let program = self.program_for(purpose, variant)?;
         let manifest = self.reader.manifest();
         let entry = crate::job::entry(manifest.invoke.as_deref(), &manifest.args);
         let refused = |refusal| self.refused(refusal);
         let mut guest =
-            Guest::new(&program, Variant::Run, &entry, Host::new(replay)).map_err(refused)?;
+            Guest::new(&program, variant, &entry, Host::new(replay)).map_err(refused)?;
         let played = self.play(&program, &mut guest, until)?;
         Ok((played, guest.events().0))
     }
@@ -149,20 +186,28 @@ impl<'a> Trace<'a> {
         trap: Option<(String, Backtrace)>,
     ) -> Result<Played, Error> {
         let ending = Ending::Trapped { kind: TrapKind::StackOverflow };
-        guest.host().finish(&ending, tick)?;
-        let trap = match trap {
-            Some(trap) => trap,
-            None => {
-                let stack = guest.stack().map_err(|refusal| self.refused(refusal))?;
-                let frames = stack.into_iter().take(BACKTRACE_FRAMES_MAX).map(|frame| Frame {
-                    function: frame.function,
-                    name: frame.name,
-                    module_offset: Some(frame.offset as usize),
-                });
-                ("call stack exhausted".to_owned(), Backtrace { frames: frames.collect() })
+        match trap {
+            Some(trap) => {
+                guest.host().finish(&ending, tick)?;
+                Ok(Played::Ended(End { ending, trap: Some(trap) }))
             }
-        };
-        Ok(Played::Ended(End { ending, trap: Some(trap) }))
+            None => self.cut_short(guest, ending, tick, "call stack exhausted".to_owned()),
+        }
+    }
+
+    /// The stopped replay is where the recorded guest ended.
+    fn cut_short(
+        &self,
+        guest: &mut Guest,
+        ending: Ending,
+        tick: Tick,
+        message: String,
+    ) -> Result<Played, Error> {
+        guest.host().finish(&ending, tick)?;
+        let stack = guest.stack().map_err(|refusal| self.refused(refusal))?;
+        let frames = stack.into_iter().take(BACKTRACE_FRAMES_MAX).map(Frame::from);
+        let trap = Some((message, Backtrace { frames: frames.collect() }));
+        Ok(Played::Ended(End { ending, trap }))
     }
 
     /// Replays with output from the start up to a moment.
@@ -171,7 +216,7 @@ impl<'a> Trace<'a> {
     /// As [`Trace::replay`] and [`Trace::target`].
     pub fn replay_until(&self, target: Target, output: ReplayOutput) -> Result<Replayed, Error> {
         let replay = Replay::new(&self.reader, output)?;
-        let (played, events) = self.play_from_start(replay, Some(target))?;
+        let (played, events) = self.play_from_start(replay, Some(target), Purpose::Replay)?;
         let end = match played {
             Played::Ended(end) => Some(end),
             Played::Stopped | Played::Passed | Played::CutOff => None,

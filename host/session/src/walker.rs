@@ -169,8 +169,8 @@ impl<'a> Trace<'a> {
         // A program with passages is stopped at these; others at any tick.
         let module = self.reader().module()?;
         let variant = match wrr_engine::has_passages(&module) {
-            true => Variant::Search,
-            false => Variant::Inspect,
+            true if self.bounded_at()?.is_none() => Variant::Search,
+            _ => Variant::Inspect,
         };
         let program = self.program(variant)?;
         let manifest = self.reader().manifest();

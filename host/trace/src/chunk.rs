@@ -67,6 +67,8 @@ impl ChunkKind {
     pub const CHECKPOINT: ChunkKind = ChunkKind(*b"ckpt");
     /// Steps by which the private layer above the directories changed; optional.
     pub const OVERLAY: ChunkKind = ChunkKind(*b"ovly");
+    /// What a fuzzer found in this run; optional.
+    pub const FINDING: ChunkKind = ChunkKind(*b"fuzz");
 
     /// Whether a reader that does not know this kind may pass over it: lower-case first letter.
     #[must_use]
@@ -83,6 +85,7 @@ impl ChunkKind {
             Self::HOST | Self::ENDING | Self::FOOTER => 1 << 20,
             Self::INDEX | Self::TIMES | Self::CHECKPOINT => 64 << 20,
             Self::OVERLAY => 4 << 20,
+            Self::FINDING => 20 << 20,
             Self::PAGES => (PAGES_PER_CHUNK_MAX * PAGE_BYTES) as u64,
             _ => CHUNK_BYTES_MAX,
         }
@@ -103,6 +106,7 @@ impl ChunkKind {
             Self::PAGES,
             Self::CHECKPOINT,
             Self::OVERLAY,
+            Self::FINDING,
         ]
         .contains(&self)
     }

@@ -31,6 +31,7 @@ mod codec;
 mod cursor;
 mod error;
 mod event;
+mod finding;
 mod host_state;
 mod layer;
 mod manifest;
@@ -52,6 +53,7 @@ pub use event::{
     Call, Event, EventIndex, Fdstat, Filestat, Input, Iovec, Outcome, PollEvent, Reply, Tick,
     hash_output,
 };
+pub use finding::{Failure, FailureFrame, FailureKind, Finding, Given, INPUT_BYTES_MAX};
 pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
 pub use layer::{Below, BelowKind, EDIT_DATA_BYTES_MAX, EDIT_NAME_BYTES_MAX, Edit, Made};
 pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};

@@ -109,7 +109,7 @@ impl Manifest {
 }
 
 /// Why a guest trapped (WebAssembly core specification, section 4.4: the rules that trap).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrapKind {
     /// `unreachable` was executed.
     Unreachable,

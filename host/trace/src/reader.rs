@@ -18,6 +18,7 @@ use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER
 use crate::codec::BatchDecoder;
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
+use crate::finding::Finding;
 use crate::manifest::{EndNote, Ending, HostNote, IndexEntry, Manifest, ModuleId};
 use crate::source::{Source, check_count, decode};
 use crate::times::TimeStamp;
@@ -67,6 +68,7 @@ pub struct TraceReader {
     version: u32,
     manifest: Manifest,
     note: Option<HostNote>,
+    finding: Option<Finding>,
     end: Option<EndNote>,
     chunks: Vec<(u64, ChunkHeader)>,
     /// What the last index says about the chunks before it; empty if there is none.
@@ -162,6 +164,7 @@ impl TraceReader {
             version,
             manifest,
             note: None,
+            finding: None,
             end: None,
             chunks,
             index: Vec::new(),
@@ -191,6 +194,7 @@ impl TraceReader {
         for (offset, header) in self.chunks.clone() {
             match header.kind {
                 ChunkKind::HOST => self.note = Some(self.decode_chunk(offset, &header)?),
+                ChunkKind::FINDING => self.finding = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::ENDING => self.end = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::INDEX => self.index = self.checked_index(offset, &header)?,
                 ChunkKind::FOOTER => self.check_footer(offset, &header)?,
@@ -280,6 +284,12 @@ impl TraceReader {
     #[must_use]
     pub fn host_note(&self) -> Option<&HostNote> {
         self.note.as_ref()
+    }
+
+    /// What a fuzzer found in this run, if it is one of a fuzzer's.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
     }
 
     /// How the run ended; `None` if the recording is incomplete.

@@ -26,6 +26,7 @@ use crate::chunk::{self, ChunkKind};
 use crate::codec::BatchEncoder;
 use crate::error::TraceError;
 use crate::event::{Call, EventIndex, Outcome, Tick};
+use crate::finding::Finding;
 use crate::manifest::{EndNote, Ending, Manifest};
 use crate::times::TimeStamp;
 use chunk_file::{
@@ -314,6 +315,20 @@ impl TraceWriter {
         module: Arc<[u8]>,
         options: WriterOptions,
     ) -> Result<TraceWriter, TraceError> {
+        TraceWriter::create_with(path, manifest, module, options, None)
+    }
+
+    /// As [`TraceWriter::create`], of a run in which a fuzzer found something.
+    ///
+    /// # Errors
+    /// As [`TraceWriter::create`].
+    pub fn create_with(
+        path: &Path,
+        manifest: &Manifest,
+        module: Arc<[u8]>,
+        options: WriterOptions,
+        finding: Option<Finding>,
+    ) -> Result<TraceWriter, TraceError> {
         refuse_to_overwrite(path)?;
         let mut file = ChunkFile::create(path, &to_bytes(manifest), options.version())?;
         let shared = Arc::new(Shared {
@@ -354,7 +369,7 @@ impl TraceWriter {
             .name("wrr trace writer".to_owned())
             .spawn(move || {
                 let result = file
-                    .write_head(note.as_ref(), &module, options.overlay)
+                    .write_head(note.as_ref(), finding.as_ref(), &module, options.overlay)
                     .and_then(|()| write_chunks(&for_thread, &mut file, options));
                 drop(module);
                 if result.is_err() {

@@ -3,7 +3,7 @@
 //! A *counter* is a byte. Every function has one for its calls, every decision (`if`, `br_if`, `br_table`, `select`) one for each of its
 //! outcomes: so every edge of the control flow that another one does not imply is counted. An equality of numbers has one for each
 //! number of leading bytes that agree, so that a guess that comes closer is seen; not where it is compared with a small constant, or to go on
-//! with a loop. Counters go from 255 to 1, so that one that was counted is never zero.
+//! with a loop. An `xor` with a large constant, or whose result only matters by whether it is zero, is an equality as well: compilers compare longer texts like that. Counters go from 255 to 1, so that one that was counted is never zero.
 //!
 //! Invariant: a counter's number depends on the original module alone.
 
@@ -68,15 +68,31 @@ impl Counted {
     }
 }
 
+impl Counters {
+    fn add(&mut self, at: u32, of: Counted, start: u32) {
+        self.at.insert(at, Counter { first: start + self.count, of });
+        self.count += of.counters();
+    }
+}
+
 /// Constants up to this are guessed quickly enough: their outcomes are all that is counted.
 const GUESSED_MAX: u64 = 0xff;
 
-/// Whether an operand is a constant of one byte.
-fn is_small(op: &Operator<'_>) -> bool {
+/// The size of a constant.
+fn constant(op: &Operator<'_>) -> Option<u64> {
     match *op {
-        Operator::I32Const { value } => u64::from(value.unsigned_abs()) <= GUESSED_MAX,
-        Operator::I64Const { value } => value.unsigned_abs() <= GUESSED_MAX,
-        _ => false,
+        Operator::I32Const { value } => Some(u64::from(value.unsigned_abs())),
+        Operator::I64Const { value } => Some(value.unsigned_abs()),
+        _ => None,
+    }
+}
+
+/// The operands' type of an `xor`.
+fn xor(op: &Operator<'_>) -> Option<ValType> {
+    match op {
+        Operator::I32Xor => Some(ValType::I32),
+        Operator::I64Xor => Some(ValType::I64),
+        _ => None,
     }
 }
 
@@ -113,8 +129,9 @@ impl Module {
         let mut counters = Counters { entry: start, at: BTreeMap::new(), count: 1 };
         let mut reader = self.body(function)?.get_operators_reader()?;
         let mut is_loop = Vec::new();
-        let mut small = false;
+        let mut before: Option<u64> = None;
         let mut agreement: Option<u32> = None;
+        let mut differs: Option<(u32, ValType)> = None;
         while !reader.eof() {
             let at = reader.original_position() as u32;
             let op = reader.read()?;
@@ -124,6 +141,13 @@ impl Module {
                     let gone = counters.at.remove(&at).map_or(0, |counter| counter.of.counters());
                     counters.count -= gone;
                 }
+            }
+            let only_zero_matters = matches!(
+                op,
+                Operator::I32Or | Operator::I64Or | Operator::I32Eqz | Operator::I64Eqz
+            );
+            if let (Some((at, ty)), true) = (differs.take(), only_zero_matters) {
+                counters.add(at, Counted::Agreement(ty), start);
             }
             match op {
                 Operator::Loop { .. } => is_loop.push(true),
@@ -135,15 +159,22 @@ impl Module {
                 }
                 _ => {}
             }
+            let small = before.is_some_and(|constant| constant <= GUESSED_MAX);
             let counted = Counted::of(&op)
                 .filter(|counted| !(small && matches!(counted, Counted::Agreement(_))));
             agreement = None;
             if let Some(of) = counted {
-                counters.at.insert(at, Counter { first: start + counters.count, of });
-                counters.count += of.counters();
+                counters.add(at, of, start);
                 agreement = matches!(of, Counted::Agreement(_)).then_some(at);
+            } else if let Some(ty) = xor(&op) {
+                match before {
+                    Some(constant) if constant > GUESSED_MAX => {
+                        counters.add(at, Counted::Agreement(ty), start);
+                    }
+                    _ => differs = Some((at, ty)),
+                }
             }
-            small = is_small(&op);
+            before = constant(&op);
         }
         Ok(counters)
     }

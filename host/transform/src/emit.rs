@@ -241,8 +241,8 @@ pub(crate) fn emit<L: Links>(
         hot: None,
         capturable: checks.function(plan.function),
         counters: match checks.feedback() {
-            Some(Feedback::Outcomes) => module.counters(plan.function)?,
-            _ => Counters::default(),
+            Some(_) => module.counters(plan.function)?,
+            None => Counters::default(),
         },
     };
     emitter.declare(form);

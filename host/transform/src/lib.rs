@@ -15,6 +15,7 @@ mod pc;
 mod piece;
 mod plan;
 mod reach;
+mod reactor;
 mod whole;
 
 pub use imports::{
@@ -28,6 +29,9 @@ pub use names::function_names;
 pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
+pub use reactor::{
+    FUZZER_INITIALIZE, FUZZER_RESULT, ReactorError, TEST_ONE_INPUT, command_of, is_reactor,
+};
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
 pub const VERSION: u32 = 20;

@@ -81,6 +81,11 @@ const COMPARISONS: &str = r#"(module
   (func $bcmp (param i32 i64) (result i32) (i32.const 0))
   (func (export "run") (param $n i32)
     (drop (i32.eq (local.get $n) (i32.const 0xcafe)))
+    ;; As compilers compare texts of nine bytes.
+    (drop (i64.eqz (i64.or
+      (i64.xor (i64.extend_i32_s (local.get $n)) (i64.const 0x6867666564636261))
+      (i64.xor (i64.extend_i32_s (local.get $n)) (i64.const 0x69)))))
+    (drop (i32.xor (local.get $n) (i32.const 0x20)))
     (drop (i64.lt_u (i64.extend_i32_s (local.get $n)) (i64.const -1)))
     (drop (call $memcmp (i32.const 16) (i32.const 27) (i32.const 10)))
     (drop (call $strcmp (i32.const 65530) (i32.const 16)))
@@ -96,6 +101,8 @@ fn comparisons_are_told_with_what_is_compared() {
         guest.take_compares().into_iter().map(|Comparison { operands, .. }| operands).collect();
     let expected = [
         Operands::I32(7, 0xcafe),
+        Operands::I64(7, 0x6867_6665_6463_6261),
+        Operands::I64(7, 0x69),
         Operands::I64(7, u64::MAX),
         Operands::Bytes(b"magic text".to_vec(), b"magic tent".to_vec()),
         Operands::Bytes(vec![0; 6], b"magic ".to_vec()),

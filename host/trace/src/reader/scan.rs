@@ -89,16 +89,17 @@ pub(super) fn out_of_order(chunks: &[(u64, ChunkHeader)]) -> Option<(u64, String
     let (mut last_rank, mut last) = (0, None);
     for (offset, header) in chunks {
         let kind = header.kind;
-        let ended = last_rank >= 4;
+        let ended = last_rank >= 5;
         let (rank, may_repeat) = match kind {
             ChunkKind::MANIFEST => (0, false),
             ChunkKind::HOST => (1, false),
-            ChunkKind::MODULE => (2, true),
-            ChunkKind::PAGES | ChunkKind::CHECKPOINT if !ended => (3, true),
-            ChunkKind::EVENTS | ChunkKind::TIMES | ChunkKind::OVERLAY => (3, true),
-            ChunkKind::ENDING => (4, false),
+            ChunkKind::FINDING => (2, false),
+            ChunkKind::MODULE => (3, true),
+            ChunkKind::PAGES | ChunkKind::CHECKPOINT if !ended => (4, true),
+            ChunkKind::EVENTS | ChunkKind::TIMES | ChunkKind::OVERLAY => (4, true),
+            ChunkKind::ENDING => (5, false),
             ChunkKind::PAGES | ChunkKind::CHECKPOINT | ChunkKind::INDEX | ChunkKind::FOOTER => {
-                (5, true)
+                (6, true)
             }
             _ => continue,
         };

@@ -57,7 +57,7 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
         unreachable!("only finished traces are rewritten");
     };
     let mut file = ChunkFile::create(to, &to_bytes(reader.manifest()), reader.version())?;
-    file.write_head(None, &reader.module()?, reader.has_layer())?;
+    file.write_head(None, reader.finding(), &reader.module()?, reader.has_layer())?;
     let mut edits = Vec::new();
     let mut steps = reader.layer_edits(EventIndex(u64::MAX));
     while let Some(step) = steps.advance()? {

@@ -11,6 +11,7 @@ use crate::chunk::{
 };
 use crate::error::TraceError;
 use crate::event::Tick;
+use crate::finding::Finding;
 use crate::manifest::{EndNote, HostNote, IndexEntry};
 use crate::times::TimeStamp;
 use rayon::prelude::*;
@@ -132,11 +133,15 @@ impl ChunkFile {
     pub(super) fn write_head(
         &mut self,
         note: Option<&HostNote>,
+        finding: Option<&Finding>,
         module: &[u8],
         overlay: bool,
     ) -> Result<(), TraceError> {
         if let Some(note) = note {
             self.write_chunk(ChunkKind::HOST, &to_bytes(note))?;
+        }
+        if let Some(finding) = finding {
+            self.write_chunk(ChunkKind::FINDING, &to_bytes(finding))?;
         }
         // Events can only follow the module, so it is compressed on all cores; it comes out the same on any number.
         let pieces: Vec<&[u8]> = module.chunks(MODULE_PIECE_BYTES).collect();

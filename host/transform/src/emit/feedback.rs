@@ -50,7 +50,11 @@ impl<L: Links> Emitter<'_, L> {
     pub(super) fn feedback_at(&self, op: &Operator<'_>, at: u32) -> Option<Told> {
         match self.checks.feedback()? {
             Feedback::Outcomes => self.counters.at.get(&at).copied().map(Told::Counter),
-            Feedback::Compares => compared(op).map(Told::Compare),
+            Feedback::Compares => match self.counters.at.get(&at).map(|counter| counter.of) {
+                // Also an `xor` that is one.
+                Some(Counted::Agreement(ty)) => Some(Told::Compare(ty)),
+                _ => compared(op).map(Told::Compare),
+            },
         }
     }
 
