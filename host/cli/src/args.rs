@@ -1,5 +1,9 @@
 //! What the command line looks like.
 
+mod fuzz;
+
+pub use fuzz::{FuzzArgs, MinimizeArgs, ReproArgs, RuleArgs};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +58,12 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Run a recorded program on from one of its moments many times at once, each time with other data
     Branch(BranchArgs),
+    /// Run a program again and again with inputs that are made up, and record those that it fails on
+    Fuzz(FuzzArgs),
+    /// See a finding of wrr fuzz again, here or in another build
+    Repro(ReproArgs),
+    /// Find the smallest input that fails as a finding of wrr fuzz does
+    Minimize(MinimizeArgs),
     /// Show or apply what a program that was run with --fs overlay did to its files
     #[command(subcommand)]
     Fs(FsCommand),
@@ -149,7 +159,7 @@ pub enum Fs {
 pub struct ReplayArgs {
     /// The trace
     pub file: PathBuf,
-    /// Go to a moment and show the state there, instead of replaying with output. T is start, end, 12345 (a tick),
+    /// Go to a moment and show the state there, instead of replaying with output. T is start, end (or crash), 12345 (a tick),
     /// #17 (just before event 17), 40%, 2.5s (wall clock) or @name
     #[arg(long, value_name = "T", value_parser = moment, conflicts_with_all = ["until", "from"])]
     pub goto: Option<Moment>,

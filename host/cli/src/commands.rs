@@ -31,6 +31,9 @@ pub fn carry_out(command: Command) -> anyhow::Result<i32> {
         Command::Index { file, max_seek, tracker } => moments::index(&file, max_seek, tracker),
         Command::Resume(arguments) => moments::resume(arguments),
         Command::Branch(arguments) => branch::branch(&arguments),
+        Command::Fuzz(arguments) => crate::fuzz::fuzz(&arguments),
+        Command::Repro(arguments) => crate::fuzz::repro(&arguments),
+        Command::Minimize(arguments) => crate::fuzz::minimize(&arguments),
         Command::Fs(command) => files::fs(command),
         Command::Info { file, json } => info(&file, json),
         Command::Events { file, from, to, json } => events(&file, from, to, json),
@@ -100,6 +103,7 @@ pub fn record_job<'a>(
             on_trace_error: (*on_trace_error).into(),
             checkpoints: moments::checkpoints(checkpoints, *deterministic)?,
             on_start: Some(&mut on_start),
+            finding: None,
         };
         let recorded = wrr::record(job()?, path, options)?;
         let code = recorded_code(recorded, *on_trace_error, Some(&saved))?;
@@ -418,6 +422,7 @@ pub fn job_of<'a>(
     Ok(Job {
         module,
         invoke: None,
+        variant: None,
         live: LiveConfig {
             args,
             env: env.iter().map(|v| variable(v, deterministic)).collect::<Result<_, _>>()?,
@@ -451,6 +456,12 @@ fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(module)
 }
 
+/// The variables of `--env`, for a program whose world is virtual.
+pub fn environment(env: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    env.iter().map(|text| variable(text, true)).collect()
+}
+
+/// A folder of `--dir`.
 pub fn preopen(text: &str) -> Preopen {
     let (host, guest) = match text.split_once("::") {
         Some((host, guest)) => (host, guest.to_owned()),

@@ -8,6 +8,7 @@ mod branch;
 mod commands;
 mod debug;
 mod files;
+mod fuzz;
 mod json;
 mod moments;
 mod progress;

@@ -332,6 +332,7 @@ pub fn resume(arguments: ResumeArgs) -> anyhow::Result<i32> {
                 on_trace_error: arguments.on_trace_error.into(),
                 checkpoints: checkpoints(&arguments.checkpoints, deterministic)?,
                 on_start: Some(&mut on_start),
+                finding: None,
             },
         }),
     };

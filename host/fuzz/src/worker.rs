@@ -4,7 +4,7 @@ use crate::campaign::{Order, Shared};
 use crate::failure::key;
 use crate::{FuzzError, Runner};
 use libafl::HasMetadata as _;
-use libafl::corpus::{Corpus, CorpusId, InMemoryCorpus};
+use libafl::corpus::{Corpus, CorpusId, InMemoryCorpus, Testcase};
 use libafl::events::NopEventManager;
 use libafl::executors::{Executor, ExitKind, HasObservers};
 use libafl::feedback_and_fast;
@@ -15,8 +15,9 @@ use libafl::mutators::token_mutations::{I2SRandReplace, Tokens};
 use libafl::mutators::{HavocScheduledMutator, havoc_mutations, tokens_mutations};
 use libafl::observers::cmp::{CmpValues, CmpValuesMetadata, CmplogBytes};
 use libafl::observers::{CanTrack as _, ExplicitTracking, StdMapObserver};
-use libafl::schedulers::StdWeightedScheduler;
-use libafl::schedulers::powersched::PowerSchedule;
+use libafl::schedulers::WeightedScheduler;
+use libafl::schedulers::powersched::{PowerSchedule, SchedulerMetadata};
+use libafl::schedulers::testcase_score::TestcaseScore;
 use libafl::stages::{
     CalibrationStage, Restartable, Stage, StdMutationalStage, StdPowerMutationalStage,
 };
@@ -154,6 +155,22 @@ impl<EM, I, OT, S> Feedback<EM, I, OT, S> for Kept {
     }
 }
 
+/// How likely an input is chosen: more if it was chosen less often, and if it takes less than the others. (LibAFL's own weights want its
+/// minimizing scheduler, whose order depends on where its tables lie in memory.)
+struct Weight;
+
+impl TestcaseScore<BytesInput, State> for Weight {
+    fn compute(state: &State, entry: &mut Testcase<BytesInput>) -> Result<f64, Error> {
+        let novelty = 1.0 + 10.0 / (1.0 + entry.scheduled_count() as f64);
+        let seconds = entry.exec_time().map_or(0.0, |time| time.as_secs_f64());
+        let schedule = state.metadata::<SchedulerMetadata>()?;
+        let mean = schedule.exec_time().as_secs_f64() / schedule.cycles().max(1) as f64;
+        let speed =
+            if seconds > 0.0 && mean > 0.0 { (mean / seconds).clamp(0.2, 4.0) } else { 1.0 };
+        Ok(novelty * speed)
+    }
+}
+
 /// Finds out what the program compares the chosen input with.
 struct CompareStage {
     runner: Runner,
@@ -278,8 +295,9 @@ pub(crate) fn work(shared: &Shared<'_>, order: Order) -> Result<(), FuzzError> {
         }
         state.add_metadata(tokens);
     }
-    let scheduler =
-        StdWeightedScheduler::with_schedule(&mut state, &observer, Some(PowerSchedule::explore()));
+    let schedule = Some(PowerSchedule::explore());
+    let scheduler: WeightedScheduler<Map, Weight, StdMapObserver<'static, u8, false>> =
+        WeightedScheduler::with_schedule(&mut state, &observer, schedule);
     let mut fuzzer = StdFuzzer::new(scheduler, feedback, objective);
     let mut manager = NopEventManager::new();
     let mut program = Program {

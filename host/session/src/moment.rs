@@ -39,7 +39,7 @@ impl FromStr for Moment {
         let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
         let found = match text {
             "start" => Some(Moment::Start),
-            "end" => Some(Moment::End),
+            "end" | "crash" => Some(Moment::End),
             _ => {
                 if let Some(event) = text.strip_prefix('#') {
                     event.parse().ok().map(Moment::Event)
@@ -56,7 +56,7 @@ impl FromStr for Moment {
         };
         found.ok_or_else(|| {
             format!(
-                "{text:?} is no moment; give start, end, a tick (12345), an event (#17), a share of the run \
+                "{text:?} is no moment; give start, end (or crash), a tick (12345), an event (#17), a share of the run \
                  (40%), a time (2.5s) or a named checkpoint (@name)"
             )
         })
