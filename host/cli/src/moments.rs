@@ -104,7 +104,9 @@ fn replayed(trace: &Trace<'_>, end: Option<wrr::End>) -> anyhow::Result<i32> {
         return Ok(0);
     };
     print_results(&end.ending)?;
-    if end.ending == Ending::Interrupted {
+    if let (Ending::Interrupted, Some(finding)) = (&end.ending, trace.reader().finding()) {
+        say(&format!("wrr: {}", wrr_fuzz::where_it_failed(&finding.failure)));
+    } else if end.ending == Ending::Interrupted {
         say(&format!("wrr: the recording was interrupted here, after {events} events"));
     }
     Ok(report::ended(&end))

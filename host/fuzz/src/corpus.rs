@@ -15,7 +15,11 @@ pub(crate) fn name_of(input: &[u8]) -> String {
 /// Writes a file that is either there as a whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
+    let mut builder = tempfile::Builder::new();
+    // For all who may read what this user makes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(UNFINISHED).tempfile_in(dir)?;
     std::io::Write::write_all(&mut file, bytes)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
@@ -65,16 +69,18 @@ pub struct MinimizedCorpus {
     pub failing: usize,
 }
 
-/// The classes of counts: equal ones are the same feature. Those of AFL.
+/// Where the classes of counts begin. Each is about a quarter larger than the one before, so that what is repeated a little more often is
+/// something new: AFL's double.
+const CLASS_STARTS: [u8; 21] =
+    [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200];
+
+/// The class of a count: equal ones are the same feature.
 pub(crate) const fn class(count: u8) -> u8 {
-    match count {
-        0..=3 => count,
-        4..=7 => 4,
-        8..=15 => 5,
-        16..=31 => 6,
-        32..=127 => 7,
-        128..=255 => 8,
+    let mut class = 0;
+    while class < CLASS_STARTS.len() && CLASS_STARTS[class] <= count {
+        class += 1;
     }
+    class as u8
 }
 
 /// Moves every input of a folder that shows nothing that smaller ones do not show to `aside`. `on_run` is told of each input.

@@ -49,7 +49,7 @@ pub(crate) fn name_of(frame: &FailureFrame) -> String {
     }
 }
 
-/// Beginnings of the names of functions that end a program for others: what is to be known is who called them. Of Rust's standard library, of
+/// Beginnings of the names of functions that end a program for others, or fail for them: what is to be known is who called them. Of Rust's standard library, of
 /// wasi-libc, and of C++'s.
 const MESSENGERS: &[&str] = &[
     "abort",
@@ -96,6 +96,17 @@ const MESSENGERS: &[&str] = &[
     "posix_memalign",
     "aligned_alloc",
     "sbrk",
+    "memcmp",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memchr",
+    "strlen",
+    "strcmp",
+    "strncmp",
+    "strcpy",
+    "strncpy",
+    "strcat",
     "operator new",
     "_Znw",
     "_Zna",

@@ -18,6 +18,7 @@
 mod campaign;
 mod clock;
 mod corpus;
+mod correspondence;
 mod dictionary;
 mod error;
 mod failure;

@@ -47,7 +47,7 @@ pub fn report(target: &Target, input: &[u8], written: &Written, stderr: &[u8]) -
     line("To see it again, on any system, and to walk backwards from it:\n".to_owned());
     line("```sh".to_owned());
     line(format!("wrr repro {trace}"));
-    line(format!("wrr debug {trace} -x \"go crash\""));
+    line(format!("wrr debug {trace}        # go crash"));
     line("```\n".to_owned());
     let bytes = if input.len() == 1 { "byte" } else { "bytes" };
     line(format!("The input, {} {bytes}:\n", input.len()));

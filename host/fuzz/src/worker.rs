@@ -1,9 +1,11 @@
 //! One of a campaign's workers: LibAFL with a program that goes back in place.
 
 use crate::campaign::{Order, Shared};
+use crate::correspondence::candidates;
 use crate::failure::key;
 use crate::{FuzzError, Runner};
 use libafl::HasMetadata as _;
+use libafl::corpus::HasCurrentCorpusId as _;
 use libafl::corpus::{Corpus, CorpusId, InMemoryCorpus, Testcase};
 use libafl::events::NopEventManager;
 use libafl::executors::{Executor, ExitKind, HasObservers};
@@ -26,6 +28,7 @@ use libafl_bolts::rands::StdRand;
 use libafl_bolts::tuples::{Merge as _, RefIndexable, tuple_list};
 use libafl_bolts::{Error, Named, ToSlice as _};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use wrr::{Comparison, Operands, Variant};
 
@@ -174,17 +177,22 @@ impl TestcaseScore<BytesInput, State> for Weight {
 /// Finds out what the program compares the chosen input with.
 struct CompareStage {
     runner: Runner,
+    done: HashSet<CorpusId>,
     failed: Option<FuzzError>,
 }
 
-impl<E, EM, Z> Stage<E, EM, State, Z> for CompareStage {
+impl<E, EM, Z> Stage<E, EM, State, Z> for CompareStage
+where
+    Z: Evaluator<E, EM, BytesInput, State>,
+{
     fn perform(
         &mut self,
-        _fuzzer: &mut Z,
-        _executor: &mut E,
+        fuzzer: &mut Z,
+        executor: &mut E,
         state: &mut State,
-        _manager: &mut EM,
+        manager: &mut EM,
     ) -> Result<(), Error> {
+        let Some(id) = state.current_corpus_id()? else { return Ok(()) };
         let input = {
             let mut testcase = state.current_testcase_mut()?;
             let corpus = state.corpus();
@@ -195,8 +203,16 @@ impl<E, EM, Z> Stage<E, EM, State, Z> for CompareStage {
             self.failed = Some(error);
             told
         })?;
-        let list = values(&compares);
-        state.metadata_map_mut().insert(CmpValuesMetadata { list });
+        state.metadata_map_mut().insert(CmpValuesMetadata { list: values(&compares) });
+        // Each is tried once for every input.
+        if self.done.insert(id) {
+            let most = state.max_size();
+            for candidate in candidates(&input, &compares) {
+                if candidate.len() <= most {
+                    fuzzer.evaluate_filtered(state, executor, manager, &candidate.into())?;
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -213,7 +229,7 @@ impl<S> Restartable<S> for CompareStage {
 
 /// What was compared, as LibAFL has it: without what is equal already, and each pair once.
 fn values(compares: &[Comparison]) -> Vec<CmpValues> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut list = Vec::new();
     for Comparison { at, operands } in compares {
         if list.len() >= COMPARED_VALUES_MAX {
@@ -308,14 +324,17 @@ pub(crate) fn work(shared: &Shared<'_>, order: Order) -> Result<(), FuzzError> {
         covered: 0,
         failed: None,
     };
-    let compared = HavocScheduledMutator::new(tuple_list!(I2SRandReplace::new()));
     let many = NonZeroUsize::new(COMPARED_MUTATIONS).unwrap_or(NonZeroUsize::MIN);
-    let compared = StdMutationalStage::with_max_iterations(compared, many);
+    let compared = StdMutationalStage::with_max_iterations(I2SRandReplace::new(), many);
     let havoc = HavocScheduledMutator::new(havoc_mutations().merge(tokens_mutations()));
     let havoc: StdPowerMutationalStage<_, _, BytesInput, _, _, _> =
         StdPowerMutationalStage::new(havoc);
-    let mut stages =
-        tuple_list!(calibration, CompareStage { runner: compares, failed: None }, compared, havoc);
+    let mut stages = tuple_list!(
+        calibration,
+        CompareStage { runner: compares, done: HashSet::new(), failed: None },
+        compared,
+        havoc
+    );
     let mut cursor = 0;
     let mut outcome = Ok(());
     for (_, input) in inputs.iter().filter(|(_, input)| input.len() <= max_len) {

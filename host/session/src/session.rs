@@ -154,6 +154,8 @@ pub struct Session {
     names: BTreeMap<String, Named>,
     /// What the program is given where it branches.
     branch: Option<Vec<u8>>,
+    /// What ends the program from outside: see [`Session::set_bounds`].
+    bounds: Option<(Option<Tick>, bool)>,
 }
 
 #[derive(Clone, Copy)]
@@ -385,6 +387,7 @@ impl Session {
             ended: None,
             names: BTreeMap::new(),
             branch: None,
+            bounds: None,
         }
     }
 

@@ -80,7 +80,7 @@ impl<'a> Trace<'a> {
 
     fn replay_for(&self, purpose: Purpose, output: ReplayOutput) -> Result<Replayed, Error> {
         let replay = Replay::new(&self.reader, output)?;
-        if replay.is_over() {
+        if replay.is_over() && self.bounded_at()?.is_none() {
             let ending = self.reader.ending().cloned();
             return Ok(Replayed {
                 end: ending.map(|ending| End { ending, trap: None }),

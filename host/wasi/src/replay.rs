@@ -149,6 +149,11 @@ impl Replay {
         self.ahead.is_none() && self.exhausted && self.is_cut()
     }
 
+    /// Whether the run is known to have computed on from a tick, to where it was ended from outside.
+    fn goes_on_behind(&self, tick: Tick) -> bool {
+        self.ending == Some(Ending::Interrupted) && self.ending_tick.is_some_and(|end| end > tick)
+    }
+
     /// The number of the event that comes next.
     #[must_use]
     pub fn next_event(&self) -> EventIndex {
@@ -233,7 +238,7 @@ impl Source for Replay {
         self.show(call, &outcome, memory)?;
         self.next.0 += 1;
         self.look_ahead()?;
-        if self.is_over() {
+        if self.is_over() && !self.goes_on_behind(recorded_tick) {
             // Nothing is known of what followed, and it may have been an endless loop.
             return Err(Stop::EndOfTrace);
         }

@@ -89,6 +89,9 @@ impl Session {
             let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host);
             self.guest = Some(guest.map_err(|refusal| self.refused(refusal))?);
             self.set_heart();
+            if let (Some((last_tick, memory)), Some(guest)) = (self.bounds, &mut self.guest) {
+                guest.set_bounds(last_tick, memory);
+            }
         }
         self.points.split_off(&(id.number + 1));
         self.names.retain(|_, named| named.number <= id.number);

@@ -13,6 +13,7 @@ impl Session {
     /// [`Error::Lost`].
     pub fn set_bounds(&mut self, last_tick: Option<Tick>, memory: bool) -> Result<(), Error> {
         self.guest()?.set_bounds(last_tick, memory);
+        self.bounds = Some((last_tick, memory));
         Ok(())
     }
 
