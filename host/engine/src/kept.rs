@@ -75,6 +75,10 @@ pub(crate) struct Held {
     pub images: Vec<Image>,
     /// None as long as nobody asked: then `images` are what the memories began with.
     trackers: Vec<Box<dyn DirtyTracker>>,
+    /// So much of each memory may be mapped from an image, in bytes: it cannot become smaller than that.
+    shown_bytes: Vec<usize>,
+    /// See [`Patience`].
+    patience: Vec<Patience>,
 }
 
 fn engine(error: impl std::fmt::Display) -> Refusal {
@@ -169,8 +173,8 @@ impl Guest {
     }
 
     /// Goes back to a state that this guest, or one that it was forked from, was in. The host must be in its state of then
-    /// already, and at that number of events. `false`, and nothing has happened, if this instance cannot get there, because memories and tables
-    /// only grow and segments stay dropped; a fork can.
+    /// already, and at that number of events. `false`, and nothing has happened, if this instance cannot get there, because a memory is too
+    /// small, a table too large or a segment dropped; a fork can.
     ///
     /// # Errors
     /// The state does not fit the module, or the host cannot follow what is written; the guest is of no use then.
@@ -192,11 +196,29 @@ impl Guest {
             let mut dirty = tracker.peek().map_err(engine)?;
             let target = &kept.images[index];
             dirty.union_with(&image.differences(target));
+            let target_bytes = target.len_bytes();
+            if contents.len() > target_bytes {
+                dirty.truncate((target_bytes / PAGE_BYTES) as u32);
+            }
             for pages in dirty.ranges() {
                 tracker.before_host_write(bytes(pages)).map_err(engine)?;
             }
             target.copy_to(&dirty, contents).map_err(engine)?;
-            tracker.settle(&dirty).map_err(engine)?;
+            if contents.len() > target_bytes {
+                tracker.shrunk(target_bytes).map_err(engine)?;
+                crate::images::shrink(
+                    &mut self.store,
+                    memory,
+                    &self.program.mappings,
+                    target_bytes,
+                )?;
+            }
+            let (image, tracker, patience) = self.held.patient_part(index);
+            // Comparing looks at everything anyway, and must know what it compares with.
+            let is_compare = tracker.kind() == TrackerKind::Compare;
+            if is_compare || patience.is_over(dirty.count()) {
+                tracker.settle(&dirty).map_err(engine)?;
+            }
             *image = target.clone();
         }
         self.restore_state(&kept.state)?;
@@ -205,9 +227,12 @@ impl Guest {
     }
 
     fn can_go_back(&mut self, memories: &[Memory], kept: &Kept) -> Result<bool, Refusal> {
-        let sizes = memories.iter().map(|memory| memory.data_size(&self.store));
-        if !sizes.eq(kept.images.iter().map(Image::len_bytes)) {
-            return Ok(false);
+        for (index, (memory, image)) in memories.iter().zip(&kept.images).enumerate() {
+            let (now, then) = (memory.data_size(&self.store), image.len_bytes());
+            let shown = self.held.shown_bytes.get(index).copied().unwrap_or(0);
+            if now < then || (now > then && (then < shown || self.images.is_some())) {
+                return Ok(false);
+            }
         }
         let handles = self.handles()?;
         for (table, state) in handles.tables.iter().zip(&kept.state.tables) {
@@ -262,11 +287,48 @@ impl Guest {
         }
         guest.restore_state(&kept.state)?;
         guest.held.images.clone_from(&kept.images);
+        guest.held.shown_bytes = kept.images.iter().map(Image::len_bytes).collect();
         Ok(guest)
     }
 }
 
+/// How long pages that were written and put back stay marked as written. What a program writes it writes again when it runs again,
+/// and a copy costs less than the fault by which a write is noticed. In between the set of pages only grows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience {
+    /// How often it was gone back since everything was marked as clean.
+    rounds: u32,
+    /// How many pages there were the first time.
+    first: usize,
+}
+
+impl Patience {
+    const ROUNDS_MAX: u32 = 256;
+    /// More than twice the first pages and this many: some of them are not written any more.
+    const PAGES_MORE: usize = 32;
+
+    /// Whether everything is to be marked as clean now that so many pages were put back.
+    fn is_over(&mut self, pages: usize) -> bool {
+        self.rounds += 1;
+        if self.rounds == 1 {
+            self.first = pages;
+        }
+        let is_over = self.rounds >= Self::ROUNDS_MAX || pages > 2 * self.first + Self::PAGES_MORE;
+        if is_over {
+            *self = Patience::default();
+        }
+        is_over
+    }
+}
+
 impl Held {
+    fn patient_part(&mut self, index: usize) -> (&mut Image, &mut dyn DirtyTracker, &mut Patience) {
+        if self.patience.len() <= index {
+            self.patience.resize(index + 1, Patience::default());
+        }
+        (&mut self.images[index], self.trackers[index].as_mut(), &mut self.patience[index])
+    }
+
     fn part(&mut self, index: usize) -> (&mut Image, &mut dyn DirtyTracker) {
         (&mut self.images[index], self.trackers[index].as_mut())
     }

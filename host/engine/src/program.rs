@@ -64,6 +64,8 @@ pub(crate) struct Compiled {
 #[derive(Clone)]
 pub struct Program {
     pub(crate) engine: wasmtime::Engine,
+    /// Its memories.
+    pub(crate) mappings: Arc<Mappings>,
     pub(crate) limits: Limits,
     /// The native stack.
     pub(crate) stack_bytes: usize,
@@ -108,7 +110,8 @@ impl Program {
             _ => NATIVE_STACK_FACTOR,
         };
         let stack_bytes = stack_bytes(limits, factor)?;
-        let mut config = config(stack_bytes);
+        let mappings = Arc::new(Mappings::default());
+        let mut config = config_with(stack_bytes, Arc::clone(&mappings));
         if purpose == Purpose::Interpret {
             config.target(PULLEY).map_err(refused)?;
         }
@@ -126,7 +129,8 @@ impl Program {
             lookers: Mutex::new(HashMap::new()),
         };
         let limits = *limits;
-        let program = Program { engine, limits, stack_bytes, purpose, shared: Arc::new(shared) };
+        let program =
+            Program { engine, mappings, limits, stack_bytes, purpose, shared: Arc::new(shared) };
         let compiled = program.compile(variant, observer)?;
         check_imports(&compiled.module)?;
         check_size(&compiled.module, &limits)?;
@@ -423,7 +427,12 @@ fn check_size(module: &wasmtime::Module, limits: &Limits) -> Result<(), Refusal>
     Ok(())
 }
 
+#[cfg(test)]
 pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
+    config_with(stack_bytes, Arc::default())
+}
+
+fn config_with(stack_bytes: usize, mappings: Arc<Mappings>) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         // The transform does it, where a NaN's bits can be seen.
@@ -440,7 +449,7 @@ pub(crate) fn config(stack_bytes: usize) -> wasmtime::Config {
         .wasm_function_references(true)
         .wasm_exceptions(true)
         .wasm_branch_hinting(true)
-        .with_host_memory(Arc::new(Mappings))
+        .with_host_memory(mappings)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .memory_reservation(RESERVED_BYTES)
         // Only for memories of its own.

@@ -50,6 +50,14 @@ impl Dirty {
         }
     }
 
+    /// Takes out all pages from this one on.
+    pub fn truncate(&mut self, pages: u32) {
+        self.ranges.retain(|range| range.start < pages);
+        if let Some(last) = self.ranges.last_mut() {
+            last.end = last.end.min(pages);
+        }
+    }
+
     /// Number of pages.
     pub fn count(&self) -> usize {
         self.ranges.iter().map(|range| range.len()).sum()

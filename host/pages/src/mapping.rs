@@ -118,6 +118,34 @@ impl Mapping {
         Ok(())
     }
 
+    /// Makes everything behind the first `bytes` inaccessible again, and forgets what is there. Trackers have to be told before.
+    ///
+    /// # Errors
+    /// `InvalidInput` if that is more than now, else what the system says. The mapping is unchanged then, but what is behind `bytes` may be zero.
+    pub fn shrink_to(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes > self.len_bytes {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a mapping of {} bytes cannot shrink to {bytes} bytes", self.len_bytes),
+            ));
+        }
+        let accessible = bytes.next_multiple_of(host_page_bytes());
+        self.clear(bytes..accessible.min(self.len_bytes))?;
+        if accessible < self.accessible_bytes {
+            // SAFETY: both ends are host-page aligned and inside of the reservation that this mapping owns; the borrow is
+            // exclusive, so nobody has a reference to these bytes.
+            unsafe {
+                os::make_inaccessible(
+                    self.base.as_ptr().add(accessible),
+                    self.accessible_bytes - accessible,
+                )?;
+            }
+            self.accessible_bytes = accessible;
+        }
+        self.len_bytes = bytes;
+        Ok(())
+    }
+
     /// Where it starts. Never changes.
     pub fn base(&self) -> *mut u8 {
         self.base.as_ptr()
@@ -221,6 +249,23 @@ mod tests {
         assert!(mapping.bytes()[64 << 10..].iter().all(|&byte| byte == 0));
         mapping.grow_to(1 << 20).unwrap();
         mapping.bytes_mut()[(1 << 20) - 1] = 1;
+    }
+
+    #[test]
+    fn a_mapping_shrinks_and_forgets_what_it_held() {
+        let mut mapping = Mapping::reserve(256 << 10, 1 << 20, 64 << 10).unwrap();
+        for len in [192 << 10, 64 << 10, 0] {
+            mapping.bytes_mut().fill(7);
+            mapping.shrink_to(len).unwrap();
+            assert!(mapping.bytes().iter().all(|&byte| byte == 7));
+            mapping.grow_to(256 << 10).unwrap();
+            assert!(mapping.bytes()[len..].iter().all(|&byte| byte == 0));
+        }
+        mapping.bytes_mut().fill(7);
+        mapping.shrink_to(100).unwrap();
+        mapping.grow_to(64 << 10).unwrap();
+        assert_eq!(mapping.bytes()[99..102], [7, 0, 0]);
+        assert!(mapping.shrink_to((64 << 10) + 1).is_err());
     }
 
     #[test]

@@ -90,6 +90,18 @@ impl Region {
         Ok(Self { len_bytes: new_len_bytes, ..self })
     }
 
+    /// The region after its memory has become smaller.
+    pub(crate) fn shrunk(self, new_len_bytes: usize) -> Result<Self, TrackerError> {
+        if new_len_bytes > self.len_bytes || !new_len_bytes.is_multiple_of(PAGE_BYTES) {
+            return Err(TrackerError::BadGrowth {
+                len_bytes: self.len_bytes,
+                new_len_bytes,
+                reserve_bytes: self.reserve_bytes,
+            });
+        }
+        Ok(Self { len_bytes: new_len_bytes, ..self })
+    }
+
     /// The pages that a range of bytes touches.
     pub(crate) fn pages_of(&self, bytes: &Range<usize>) -> Result<Range<u32>, TrackerError> {
         if bytes.start > bytes.end || bytes.end > self.len_bytes {

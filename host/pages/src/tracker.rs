@@ -79,6 +79,13 @@ pub trait DirtyTracker: Send {
     /// [`TrackerError::BadGrowth`] if it became smaller, or larger than reserved.
     fn grown(&mut self, new_len_bytes: usize) -> Result<(), TrackerError>;
 
+    /// The memory is about to become smaller: what was behind its new end is not watched any more. Bytes that become accessible
+    /// there again are zero. To be called before that happens.
+    ///
+    /// # Errors
+    /// [`TrackerError::BadGrowth`] if it became larger.
+    fn shrunk(&mut self, new_len_bytes: usize) -> Result<(), TrackerError>;
+
     /// What was written since the last `take` or `attach`; everything is clean afterwards.
     ///
     /// # Errors

@@ -52,6 +52,24 @@ pub(super) unsafe fn give_back(start: *mut u8, bytes: usize) -> bool {
     }
 }
 
+/// Takes access away and forgets the contents: they are zero when they are made accessible again.
+///
+/// # Safety
+/// The range is host-page aligned, belongs to a mapping of `reserve`, is accessible, private and anonymous, and nobody uses it.
+pub(super) unsafe fn make_inaccessible(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // Not by mapping something else there: a tracker's registration stays with what is there.
+    // SAFETY: the caller vouches for the range and wants its contents gone.
+    unsafe {
+        if !give_back(start, bytes) {
+            start.write_bytes(0, bytes);
+        }
+        match libc::mprotect(start.cast(), bytes, libc::PROT_NONE) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 /// # Safety
 /// The range is what `reserve` returned, and nobody uses it any more.
 pub(super) unsafe fn release(base: NonNull<u8>, bytes: usize) {

@@ -4,7 +4,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 use windows_sys::Win32::System::SystemServices::MEM_WRITE_WATCH;
@@ -42,6 +42,16 @@ pub(super) unsafe fn make_accessible(start: *mut u8, bytes: usize) -> io::Result
 /// None; the signature is that of the other systems.
 pub(super) unsafe fn give_back(_start: *mut u8, _bytes: usize) -> bool {
     false
+}
+
+/// Takes access away and forgets the contents: they are zero when they are made accessible again.
+///
+/// # Safety
+/// The range is host-page aligned, belongs to a mapping of `reserve`, is accessible, and nobody uses it.
+pub(super) unsafe fn make_inaccessible(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller gives up the contents of the range, which stays reserved.
+    let decommitted = unsafe { VirtualFree(start.cast(), bytes, MEM_DECOMMIT) };
+    if decommitted == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// # Safety

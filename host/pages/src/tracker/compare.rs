@@ -92,6 +92,14 @@ impl DirtyTracker for Compare {
         Ok(())
     }
 
+    fn shrunk(&mut self, new_len_bytes: usize) -> Result<(), TrackerError> {
+        let watched = self.watched()?;
+        let region = watched.region.shrunk(new_len_bytes)?;
+        watched.image.shrink_to(new_len_bytes).map_err(image_error)?;
+        watched.region = region;
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Dirty, TrackerError> {
         Ok(self.watched()?.differences(true))
     }

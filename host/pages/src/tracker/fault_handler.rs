@@ -80,6 +80,14 @@ impl Watch {
         }
     }
 
+    pub(super) fn unmark(&self, pages: Range<u32>) {
+        for page in pages {
+            if let Some(word) = self.marks.get(page as usize / 64) {
+                word.fetch_and(!(1 << (page % 64)), SeqCst);
+            }
+        }
+    }
+
     pub(super) fn is_marked(&self, page: u32) -> bool {
         let word = self.marks.get(page as usize / 64);
         word.is_some_and(|word| word.load(SeqCst) >> (page % 64) & 1 == 1)

@@ -63,6 +63,16 @@ impl DirtyTracker for Mprotect {
         Ok(())
     }
 
+    fn shrunk(&mut self, new_len_bytes: usize) -> Result<(), TrackerError> {
+        let watched = self.watched()?;
+        let old_pages = watched.region.pages();
+        watched.region = watched.region.shrunk(new_len_bytes)?;
+        let watch = watched.registered.watch();
+        watch.set_len_bytes(watched.region.host_len_bytes());
+        watch.unmark(watched.region.pages()..old_pages);
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Dirty, TrackerError> {
         let watched = self.watched()?;
         let watch = watched.registered.watch();

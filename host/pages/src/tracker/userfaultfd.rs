@@ -249,6 +249,13 @@ impl DirtyTracker for Userfaultfd {
         Ok(())
     }
 
+    fn shrunk(&mut self, new_len_bytes: usize) -> Result<(), TrackerError> {
+        let watched = self.watched()?;
+        watched.region = watched.region.shrunk(new_len_bytes)?;
+        watched.kept.truncate(watched.region.pages());
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Dirty, TrackerError> {
         let watched = self.watched()?;
         let mut dirty = Dirty::new();
