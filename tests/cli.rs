@@ -126,6 +126,9 @@ fn help_says_what_there_is() {
         ("index.help", &["index", "--help"]),
         ("resume.help", &["resume", "--help"]),
         ("branch.help", &["branch", "--help"]),
+        ("fuzz.help", &["fuzz", "--help"]),
+        ("repro.help", &["repro", "--help"]),
+        ("minimize.help", &["minimize", "--help"]),
         ("fs_diff.help", &["fs", "diff", "--help"]),
         ("fs_commit.help", &["fs", "commit", "--help"]),
     ] {

@@ -21,22 +21,32 @@ pub fn root() -> &'static Path {
 /// The folder with the compiled guests; compiles them at the first call.
 pub fn guests() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = root().join("target/guests");
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip1"])
-            .arg("--manifest-path")
-            .arg(root().join("tests/programs/Cargo.toml"))
-            .arg("--target-dir")
-            .arg(&target)
-            // Flags for the host are not for the guests.
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the guests do not compile; is the target there? (make setup)");
-        target.join("wasm32-wasip1/release")
-    })
+    BUILT.get_or_init(|| compiled("tests/programs", "guests", &[]))
+}
+
+/// The folder with the compiled targets of `examples/fuzz/rust`: libraries are in `examples`. Compiles them at the first call.
+pub fn fuzz_targets() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("examples/fuzz/rust", "fuzz-targets", &["--examples", "--bins"]))
+}
+
+/// Compiles a package of guests into a folder below `target`.
+fn compiled(package: &str, folder: &str, what: &[&str]) -> PathBuf {
+    let target = root().join("target").join(folder);
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip1"])
+        .args(what)
+        .arg("--manifest-path")
+        .arg(root().join(package).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        // Flags for the host are not for the guests.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "{package} does not compile; is the target there? (make setup)");
+    target.join("wasm32-wasip1/release")
 }
 
 /// What a guest's source says about how to run it: lines `//# key: value` at its top.

@@ -283,9 +283,17 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
     }
     let mode = if manifest.deterministic { "deterministic" } else { "live" };
     line("mode", mode.to_owned())?;
+    if let Some(finding) = reader.finding() {
+        let input = finding.input.len();
+        let failed = wrr_fuzz::where_it_failed(&finding.failure);
+        line("finding", format!("{failed}, with an input of {input} bytes"))?;
+    }
     line(
         "ended",
         match (reader.ending(), reader.tail()) {
+            (Some(Ending::Interrupted), _) if reader.finding().is_some() => {
+                "interrupted by the fuzzer".to_owned()
+            }
             (Some(ending), _) => ending.to_string(),
             (None, Tail::CutOff { ignored_bytes }) => format!(
                 "incomplete: the recorder was killed, or the file cut off ({ignored_bytes} bytes after \

@@ -140,6 +140,12 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
         "host": reader.host_note().map(|HostNote { os, arch, started_unix_ns }| {
             json!({"os": os, "arch": arch, "started_unix_ns": started_unix_ns})
         }),
+        "finding": reader.finding().map(|finding| json!({
+            "failure": wrr_fuzz::describe(&finding.failure),
+            "function": wrr_fuzz::failing_function(&finding.failure),
+            "tick": finding.failure.tick.0,
+            "input_bytes": finding.input.len(),
+        })),
         "complete": *reader.tail() == Tail::Complete,
         "ignored_bytes": ignored_bytes,
         "damage": totals.damage,

@@ -41,6 +41,7 @@ enum Op {
     Clear(u32, u32),
     /// The new page is written before the tracker hears of it.
     Grow(u8, Option<u8>),
+    Shrink(u8),
     Take,
     Peek,
     Attach,
@@ -54,6 +55,7 @@ fn ops() -> impl Strategy<Value = Vec<(usize, Op)>> {
         2 => (at(), 1u16..9000, 0u8..3).prop_map(|(at, len, value)| Op::KernelWrite(at, len, value)),
         1 => (at(), 1u32..300_000).prop_map(|(at, len)| Op::Clear(at, len)),
         1 => (0u8..5, prop::option::of(0u8..3)).prop_map(|(by, early)| Op::Grow(by, early)),
+        1 => (0u8..5).prop_map(Op::Shrink),
         3 => Just(Op::Take),
         1 => Just(Op::Peek),
         1 => Just(Op::Attach),
@@ -136,6 +138,13 @@ impl Guest {
                     self.guest_write(old + (new - old) / 2..new, value);
                 }
                 self.tracker.grown(new).unwrap();
+            }
+            Op::Shrink(wasm_pages) => {
+                let new = self.memory.len().saturating_sub(wasm_pages as usize * WASM_PAGE_BYTES);
+                self.tracker.shrunk(new).unwrap();
+                self.memory.shrink_to(new).unwrap();
+                // What comes again is zero, and was so when it was last looked at.
+                self.last.truncate(new);
             }
             Op::Take => drop(self.take()?),
             Op::Peek => {
