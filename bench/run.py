@@ -23,6 +23,7 @@ import checkpoints
 import debugger
 import files
 import floats
+import fuzz
 import harness
 import transform
 
@@ -43,6 +44,8 @@ SECTIONS = {
     "files": files.files,
     "py": debugger.py,
     "debugger": debugger.debugger,
+    "fuzz": fuzz.fuzz,
+    "bugs": fuzz.bugs,
 }
 
 

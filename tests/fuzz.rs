@@ -262,6 +262,31 @@ fn a_run_that_does_not_end_or_takes_too_much_memory_is_a_finding() {
     let said = err(folder, &arguments, 1);
     assert!(said.contains("found: memory limit in function 2"), "{said}");
     is_a_good_finding(folder, &only_finding(folder), 130);
+    // Also where nothing has ticked since a function that it called.
+    let folder = scratch();
+    let folder = folder.path();
+    let late = r#"(if (i32.gt_u (local.get $n) (i32.const 1)) (then
+        (call $nothing) (drop (memory.grow (i32.const 64)))))"#;
+    let late = text_library(late).replace("(func $bad", "(func $nothing) (func $bad");
+    write(folder, "late.wat", late);
+    let late = ["fuzz", "late.wat", "--runs", "500", "--seed", "1", "--memory-limit", "1M"];
+    let said = err(folder, &[&late[..], &FUZZ].concat(), 1);
+    assert!(said.contains("found: memory limit in function 3"), "{said}");
+    is_a_good_finding(folder, &only_finding(folder), 130);
+}
+
+#[test]
+fn a_memory_limit_is_the_users() {
+    let folder = scratch();
+    let folder = folder.path();
+    let grow = r#"(if (i32.gt_u (local.get $n) (i32.const 1)) (then
+        (drop (memory.grow (i32.const 64)))
+        (if (i32.gt_u (local.get $n) (i32.const 2)) (then (call $bad)))))"#;
+    write(folder, "grow.wat", text_library(grow));
+    let mut arguments =
+        vec!["fuzz", "grow.wat", "--runs", "500", "--seed", "1", "--memory-limit", "1M"];
+    arguments.extend(FUZZ);
+    err(folder, &arguments, 1);
     // With more room it goes on, and fails where it would otherwise.
     arguments[7] = "16M";
     let said = err(folder, &arguments, 1);
@@ -463,7 +488,10 @@ fn what_is_no_target_is_refused_with_a_reason() {
     };
     let export =
         r#"(func (export "LLVMFuzzerTestOneInput") (param i32 i32) (result i32) (i32.const 0))"#;
-    refused("(module)", "_start");
+    refused(
+        "(module)",
+        "it exports neither a function _start nor a function LLVMFuzzerTestOneInput",
+    );
     refused("nothing", "not a WebAssembly module");
     refused(&format!("(module {export})"), "it has no memory");
     refused(
@@ -474,7 +502,17 @@ fn what_is_no_target_is_refused_with_a_reason() {
         &format!(r#"(module (memory 1) (func (export "_initialize") unreachable) {export})"#),
         "fails while it starts, before it reads any input: wasm `unreachable` instruction executed",
     );
-    refused(&format!("(module (memory 1 1) {export})"), "fails while it starts");
+    refused(
+        &format!("(module (memory 1 2) {export})"),
+        "its memory may have 2 wasm pages at most, of which it starts with 1, and an input needs 2 more",
+    );
+    refused(
+        &format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory 1) (func (export "_initialize") (call $exit (i32.const 1))) {export})"#
+        ),
+        "its initialisation must not exit",
+    );
     refused(
         r#"(module (memory (export "memory") 1) (func (export "_start")))"#,
         "ends (exit code 0) before it reads any input; if it reads a file",
@@ -539,7 +577,7 @@ fn a_finding_for_which_there_is_no_room_is_not_lost() {
     expect_code(&output, 2);
     let said = text(&output.stderr);
     assert!(said.contains("cannot write a finding to crashes"), "{said}");
-    assert!(said.contains("make room and start again"), "{said}");
+    assert!(said.contains("see that the folder can be written to, and start again"), "{said}");
     assert!(files(&folder.join("crashes"), "wrr").is_empty());
     assert!(folder.join("corpus/a").exists());
     // With room it is found at once.
@@ -594,6 +632,62 @@ fn a_campaign_that_is_interrupted_goes_on_where_it_was() {
 #[track_caller]
 fn out_of(folder: &Path, arguments: &[&str]) {
     assert!(out(folder, arguments, 0).starts_with("reproduced: "));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_ends_a_long_run() {
+    use rustix::process::{Pid, Signal, kill_process};
+    if ignored_here(2) {
+        return;
+    }
+    let folder = scratch();
+    let folder = folder.path();
+    write(folder, "spin.wat", text_library("(loop $again (br $again))"));
+    let mut arguments = vec!["fuzz", "spin.wat", "--timeout-ticks", "1000000000000000"];
+    arguments.extend(FUZZ);
+    let mut command = wrr(folder);
+    let (out, err) = (std::process::Stdio::null(), std::process::Stdio::piped());
+    let child = command.args(&arguments).stdout(out).stderr(err).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    expect_code(&output, 0);
+    assert!(text(&output.stderr).contains("interrupted: 0 runs"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_program_without_decisions_can_be_fuzzed() {
+    let folder = scratch();
+    let folder = folder.path();
+    let module = r#"(module
+      (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "\40\00\00\00\04\00\00\00")
+      (func (export "_start") (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    write(folder, "straight.wat", module);
+    let mut arguments = vec!["fuzz", "straight.wat", "--runs", "500", "--seed", "1"];
+    arguments.extend(FUZZ);
+    err(folder, &arguments, 0);
+}
+
+#[test]
+fn a_finding_that_was_cut_off_is_found_again() {
+    let folder = scratch();
+    let folder = folder.path();
+    write(folder, "t.wat", text_library(FAILS_ON_A));
+    std::fs::create_dir(folder.join("corpus")).unwrap();
+    write(folder, "corpus/a", "A");
+    let mut arguments = vec!["fuzz", "t.wat", "--runs", "2", "--seed", "1"];
+    arguments.extend(FUZZ);
+    err(folder, &arguments, 1);
+    let trace = only_finding(folder);
+    let whole = std::fs::read(folder.join(&trace)).unwrap();
+    write(folder, &trace, &whole[..whole.len() / 2]);
+    let said = err(folder, &arguments, 1);
+    assert!(said.contains("found: "), "{said}");
+    assert_eq!(std::fs::read(folder.join(&trace)).unwrap(), whole);
+    err(folder, &["fuzz", "t.wat", "--corpus", "c", "--crashes", "x", "--timeout-ticks", "0"], 2);
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn fuzz(arguments: &FuzzArgs) -> anyhow::Result<i32> {
         corpus: arguments.corpus.clone(),
         crashes: crashes.clone(),
         runs: arguments.runs,
-        jobs: arguments.jobs.map_or(1, |jobs| usize::from(jobs.get())),
+        jobs: arguments.jobs.map_or(1, usize::from),
         seed: arguments.seed.unwrap_or_else(|| std::process::id().into()),
         tokens,
         stop: Arc::clone(&stop),
@@ -74,12 +74,17 @@ pub fn fuzz(arguments: &FuzzArgs) -> anyhow::Result<i32> {
         && arguments.time.is_none_or(|time| status.elapsed() < time);
     let ended = match ended {
         Ok(ended) => ended,
+        Err(wrr_fuzz::FuzzError::Interrupted) => {
+            status.clear();
+            say("interrupted before the program had come to its input");
+            return Ok(130);
+        }
         Err(error) => {
             status.clear();
             return Err(error.into());
         }
     };
-    status.end(&ended, interrupted);
+    status.end(&ended, interrupted)?;
     Ok(if ended.found.is_empty() { 0 } else { FINDING })
 }
 
@@ -125,26 +130,35 @@ fn watch(status: &Status, stop: &AtomicBool, over: &AtomicBool, time: Option<Dur
 }
 
 /// The length of the longest input of a folder, in bytes.
-fn longest_input(dir: &Path) -> anyhow::Result<u64> {
-    let mut longest = 0;
+fn longest_input(dir: &Path) -> anyhow::Result<(u64, PathBuf)> {
+    let mut longest = (0, PathBuf::new());
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let metadata = entry.and_then(|entry| entry.metadata());
-        let metadata = metadata.with_context(|| format!("cannot read {}", dir.display()))?;
-        if metadata.is_file() {
-            longest = longest.max(metadata.len());
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        // What cannot be read is told of when it is read.
+        if let Ok(metadata) = std::fs::metadata(&path)
+            && metadata.is_file()
+            && metadata.len() > longest.0
+        {
+            longest = (metadata.len(), path);
         }
     }
     Ok(longest)
 }
 
 /// The program that the command line names.
-fn target(path: &Path, args: &[String], rules: &RuleArgs, longest: u64) -> anyhow::Result<Target> {
+fn target(
+    path: &Path,
+    args: &[String],
+    rules: &RuleArgs,
+    (longest, of): (u64, PathBuf),
+) -> anyhow::Result<Target> {
     let module = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let most = INPUT_BYTES_MAX as u64;
     let input_bytes_max = match rules.max_len {
         Some(most) => most,
         None if longest > most => bail!(
-            "the corpus has an input of {longest} bytes, the most is {most}; take it out, or give --max-len, which leaves longer ones out"
+            "{} has {longest} bytes, the most is {most}; take it out, or give --max-len, which leaves longer ones out",
+            of.display()
         ),
         None => INPUT_BYTES_DEFAULT.max(longest as u32),
     };
@@ -202,7 +216,18 @@ pub fn repro(arguments: &ReproArgs) -> anyhow::Result<i32> {
     if let Some(module) = &arguments.target {
         let input = std::fs::read(&arguments.file)
             .with_context(|| format!("cannot read {}", arguments.file.display()))?;
-        let target = target(module, &arguments.args, &arguments.rules, input.len() as u64)?;
+        if input.starts_with(&wrr::format::chunk::MAGIC) {
+            bail!(
+                "{} is a recording, not an input; --against PROGRAM gives the input of a finding to another build",
+                arguments.file.display()
+            );
+        }
+        let target = target(
+            module,
+            &arguments.args,
+            &arguments.rules,
+            (input.len() as u64, arguments.file.clone()),
+        )?;
         let (verdict, code) = match wrr_fuzz::run_input(&target, &input, &progress)? {
             Ok(failure) => (format!("fails: {}", wrr_fuzz::where_it_failed(&failure)), 0),
             Err(ending) => (format!("does not fail: {ending}"), FINDING),
@@ -210,7 +235,12 @@ pub fn repro(arguments: &ReproArgs) -> anyhow::Result<i32> {
         writeln!(out, "{}", plain(&verdict))?;
         return Ok(code);
     }
-    let trace = Trace::open(&arguments.file)?.with(cache(), &progress);
+    let trace = match Trace::open(&arguments.file) {
+        Err(wrr::Error::Trace(error @ wrr::TraceError::NotATrace { .. })) => {
+            bail!("{error}; an input is given to a program with --target PROGRAM")
+        }
+        trace => trace?.with(cache(), &progress),
+    };
     let (verdict, same) = match &arguments.against {
         None => {
             let verdict = wrr_fuzz::repro(&trace)?;
@@ -247,6 +277,10 @@ pub fn minimize(arguments: &MinimizeArgs) -> anyhow::Result<i32> {
     let mut out = std::io::stdout().lock();
     let (before, after) = (minimized.before_bytes, minimized.after_bytes);
     match &minimized.written {
+        None if minimized.interrupted => {
+            say("wrr: interrupted before it had become smaller");
+            return Ok(130);
+        }
         None => {
             writeln!(out, "{before} bytes: it cannot be made smaller ({} tries)", minimized.runs)?
         }

@@ -83,8 +83,10 @@ pub(crate) fn ended_by(
         guest.store.data_mut().bound = Some(Bound::Memory);
         return bounded(bound.to_string());
     }
-    if guest.store.data().bound == Some(Bound::Ticks) {
-        return bounded(format!("it had not ended at tick {}", tick.0));
+    match guest.store.data().bound {
+        Some(Bound::Ticks) => return bounded(format!("it had not ended at tick {}", tick.0)),
+        Some(Bound::Asked) => return bounded("it was interrupted".to_owned()),
+        Some(Bound::Memory) | None => {}
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let message = trap.to_string();

@@ -22,6 +22,8 @@ use crate::look::{Lookers, Looking, look_of};
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Trap, Val};
 use wrr_trace::{Ending, Errno, EventIndex, FrameState, Function, Pause, Phase, Reply, Tick};
 use wrr_transform::{HOST_FUNCTIONS, HostTrap, Variant};
@@ -32,6 +34,9 @@ const HOST_STACK_BYTES: usize = 2 << 20;
 
 /// What a thread may need besides.
 const THREAD_STACK_BYTES: usize = 4 << 20;
+
+/// So often is looked whether the run is to end: some tens of milliseconds.
+const INTERRUPT_TICKS: u64 = 10_000_000;
 
 /// A tick that is never reached.
 const NEVER: u64 = i64::MAX as u64;
@@ -81,6 +86,8 @@ pub enum Bound {
     Ticks,
     /// A memory would have grown beyond its limit.
     Memory,
+    /// Somebody wanted it to end: see [`Guest::set_interrupt`].
+    Asked,
 }
 
 /// What the store holds besides the guest.
@@ -113,6 +120,8 @@ pub(crate) struct State {
     deadline: u64,
     /// What ended the run.
     pub bound: Option<Bound>,
+    /// Ends the run when it is set, and the tick at which that is looked at next.
+    interrupt: Option<(Arc<AtomicBool>, u64)>,
     /// A host call that has not been answered yet.
     pending: Option<(Function, Vec<u64>)>,
 }
@@ -277,6 +286,7 @@ impl Guest {
             compares: None,
             deadline: NEVER,
             bound: None,
+            interrupt: None,
             pending: None,
         };
         let mut store = Store::new(&program.engine, state);
@@ -345,6 +355,12 @@ impl Guest {
         let state = self.store.data_mut();
         state.deadline = last_tick.map_or(NEVER, |tick| tick.0.min(NEVER));
         state.limiter.is_strict = is_strict;
+        self.arm();
+    }
+
+    /// From now on the guest ends soon after this is set, as [`Guest::set_bounds`] says. In the variants that are made for fuzzing.
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
+        self.store.data_mut().interrupt = Some((interrupt, 0));
         self.arm();
     }
 
@@ -604,7 +620,12 @@ fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick:
     let state = context.data_mut();
     let beat = state.heart.as_ref().map_or(NEVER, |(_, at)| *at);
     // A stop that was passed already is due at the next chance.
-    state.armed = state.stop_tick.min(beat).min(state.deadline).max(tick.saturating_add(1));
+    let look = state.interrupt.as_mut().map_or(NEVER, |(_, at)| {
+        *at = tick.saturating_add(INTERRUPT_TICKS);
+        *at
+    });
+    let due = state.stop_tick.min(beat).min(state.deadline).min(look);
+    state.armed = due.max(tick.saturating_add(1));
     let value = Val::I64(state.armed.wrapping_sub(tick) as i64);
     left.set(&mut context, value).expect("the counter is a mutable i64");
 }
@@ -667,6 +688,13 @@ fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     let tick = state.armed.wrapping_sub(left as u64);
     if tick >= state.deadline {
         state.bound = Some(Bound::Ticks);
+        return Err(Trap::Interrupt.into());
+    }
+    if let Some((interrupt, at)) = &state.interrupt
+        && tick >= *at
+        && interrupt.load(Ordering::Relaxed)
+    {
+        state.bound = Some(Bound::Asked);
         return Err(Trap::Interrupt.into());
     }
     let mut stops = tick >= state.stop_tick;

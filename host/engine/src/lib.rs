@@ -39,4 +39,6 @@ pub use look::{LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
-pub use wrr_transform::{FUZZER_RESULT, Place, ReactorError, Variant, has_passages, is_reactor};
+pub use wrr_transform::{
+    FUZZER_RESULT, Place, ReactorError, Variant, exports_function, has_passages, is_reactor,
+};

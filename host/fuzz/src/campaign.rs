@@ -138,8 +138,14 @@ impl Campaign {
         for dir in [&options.corpus, &options.crashes] {
             std::fs::create_dir_all(dir).map_err(FuzzError::file("create", dir))?;
         }
-        let inputs = Arc::new(corpus::inputs_in(&options.corpus)?);
-        let runner = Runner::start(&self.target, Variant::Covered, options.observer)?;
+        for dir in [&options.corpus, &options.crashes] {
+            corpus::check_writable(dir)?;
+        }
+        let most = self.target.options().input_bytes_max;
+        let inputs = Arc::new(corpus::inputs_in(&options.corpus, u64::from(most))?);
+        let start =
+            || Runner::start_until(&self.target, Variant::Covered, &options.stop, options.observer);
+        let runner = start()?;
         let known = known_failures(&options.crashes)?;
         self.figures.findings.store(known.len() as u64, Ordering::Relaxed);
         let shared = Shared {
@@ -157,7 +163,7 @@ impl Campaign {
         let jobs = options.jobs.max(1);
         let mut orders = vec![Order { worker: 0, runner, inputs: Arc::clone(&inputs) }];
         for worker in 1..jobs {
-            let runner = Runner::start(&self.target, Variant::Covered, options.observer)?;
+            let runner = start()?;
             orders.push(Order { worker, runner, inputs: Arc::clone(&inputs) });
         }
         let outcome = std::thread::scope(|scope| {
@@ -205,7 +211,10 @@ fn known_failures(dir: &Path) -> Result<HashSet<FailureKey>, FuzzError> {
             continue;
         }
         match TraceReader::open(&path) {
-            Ok(reader) => known.extend(reader.finding().map(|finding| key(&finding.failure))),
+            Ok(reader) if reader.ending().is_some() => {
+                known.extend(reader.finding().map(|finding| key(&finding.failure)));
+            }
+            Ok(_) => tracing::warn!("{}: the recording is cut off; it is left out", path.display()),
             Err(error) => tracing::warn!("{error}; it is left out"),
         }
     }
@@ -250,6 +259,16 @@ impl Shared<'_> {
             return false;
         }
         true
+    }
+
+    /// What ends runs that take long.
+    pub fn interrupt(&self) -> &Arc<AtomicBool> {
+        &self.options.stop
+    }
+
+    /// A run was not finished.
+    pub fn give_run_back(&self) {
+        self.figures.runs.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// An input has failed.

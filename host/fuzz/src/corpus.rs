@@ -34,16 +34,34 @@ pub(crate) fn keep(dir: &Path, input: &[u8]) -> Result<(), FuzzError> {
     write_whole(&path, input).map_err(FuzzError::file("write", path))
 }
 
-/// The inputs of a folder, by path: what is in folders inside of it does not count.
-pub(crate) fn inputs_in(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, FuzzError> {
+/// Sees that files can be made in a folder.
+pub(crate) fn check_writable(dir: &Path) -> Result<(), FuzzError> {
+    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir);
+    made.map(drop).map_err(FuzzError::file("make files in", dir))
+}
+
+/// The inputs of a folder of up to so many bytes, by path: what is in folders inside of it does not count, nor what is no file.
+pub(crate) fn inputs_in(dir: &Path, most: u64) -> Result<Vec<(PathBuf, Vec<u8>)>, FuzzError> {
+    let action = "read the input (take it out of the corpus if it is none)";
     let mut paths = Vec::new();
     let entries = std::fs::read_dir(dir).map_err(FuzzError::file("read the corpus", dir))?;
     for entry in entries {
         let path = entry.map_err(FuzzError::file("read the corpus", dir))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let is_ours = name.is_none_or(|name| !name.starts_with('.'));
-        if is_ours && !path.is_dir() {
-            paths.push(path);
+        if !is_ours {
+            continue;
+        }
+        match std::fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {}
+            Ok(metadata) if metadata.len() > most => {
+                let (name, len) = (path.display(), metadata.len());
+                tracing::warn!(
+                    "{name} has {len} bytes; the most is {most} (--max-len), and it is left out"
+                );
+            }
+            Ok(_) => paths.push(path),
+            Err(error) => return Err(FuzzError::File { action, path, error }),
         }
     }
     paths.sort();
@@ -51,7 +69,7 @@ pub(crate) fn inputs_in(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, FuzzError
         .into_iter()
         .map(|path| match std::fs::read(&path) {
             Ok(input) => Ok((path, input)),
-            Err(error) => Err(FuzzError::File { action: "read the input", path, error }),
+            Err(error) => Err(FuzzError::File { action, path, error }),
         })
         .collect()
 }
@@ -93,7 +111,8 @@ pub fn minimize_corpus(
     aside: &Path,
     on_run: &mut dyn FnMut(),
 ) -> Result<MinimizedCorpus, FuzzError> {
-    let mut inputs = inputs_in(dir)?;
+    let most = runner.target().options().input_bytes_max;
+    let mut inputs = inputs_in(dir, u64::from(most))?;
     // The smallest first, so that who shows something first is the smallest that does.
     inputs.sort_by(|(path, one), (other_path, other)| {
         (one.len(), path).cmp(&(other.len(), other_path))

@@ -28,12 +28,12 @@ pub enum FuzzError {
         error: ReactorError,
     },
     /// It fails before it reads any input.
-    #[error(
-        "{name} fails while it starts, before it reads any input: {what}; run it with `wrr run` to see why"
-    )]
+    #[error("{name} fails while it starts, before it reads any input: {what}{hint}")]
     FailsAtStart {
         /// The module.
         name: String,
+        /// What to do, behind a semicolon.
+        hint: &'static str,
         /// How.
         what: String,
     },
@@ -70,10 +70,10 @@ pub enum FuzzError {
     },
     /// A finding could not be written, and its input is elsewhere.
     #[error(
-        "cannot write a finding to {}: {error}; its input is {}; make room and start again, the corpus is as it was",
+        "cannot write a finding to {}: {error}; its input is {}; see that the folder can be written to, and start again: the corpus is as it was",
         dir.display(),
         match kept {
-            Some(path) => format!("in {}", path.display()),
+            Some(path) => format!("kept in {}", path.display()),
             None => "lost".to_owned(),
         }
     )]
@@ -85,6 +85,9 @@ pub enum FuzzError {
         /// Where the input is.
         kept: Option<PathBuf>,
     },
+    /// Somebody wanted it to end.
+    #[error("interrupted")]
+    Interrupted,
     /// A failure that does not come again.
     #[error("the failure did not come again when it was recorded: {what}; this is an error of wrr, its input is in {}", kept.display())]
     Unstable {

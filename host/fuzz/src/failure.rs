@@ -38,12 +38,28 @@ pub(crate) fn frame(frame: Frame) -> FailureFrame {
     }
 }
 
+/// Longer names are cut off.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Whether a character changes how others are shown: control characters, and those that turn the direction of writing (Unicode, annex 9).
+fn is_unseen(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
 /// A function's name for people: demangled, without the hash, one line.
 pub(crate) fn name_of(frame: &FailureFrame) -> String {
     match &frame.name {
         Some(name) => {
             let name = format!("{:#}", rustc_demangle::demangle(name));
-            name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+            let shown = name.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c });
+            let mut shown: String = shown.take(NAME_CHARS_MAX + 1).collect();
+            if shown.chars().count() > NAME_CHARS_MAX {
+                shown.pop();
+                shown.push('…');
+            }
+            shown
         }
         None => format!("function {}", frame.function),
     }

@@ -89,10 +89,14 @@ pub fn write_finding(
 
 /// Puts an input that would be lost where there may be room for it.
 fn keep_elsewhere(name: &str, input: &[u8], dir: &Path) -> Option<PathBuf> {
-    [dir.to_owned(), std::env::temp_dir()].into_iter().find_map(|dir| {
-        let path = dir.join(format!("{name}.input"));
-        corpus::write_whole(&path, input).ok().map(|()| path)
-    })
+    let path = dir.join(format!("{name}.input"));
+    if corpus::write_whole(&path, input).is_ok() {
+        return Some(path);
+    }
+    // Others may know the names in there.
+    let mut file = tempfile::Builder::new().prefix(name).suffix(".input").tempfile().ok()?;
+    std::io::Write::write_all(&mut file, input).ok()?;
+    file.keep().ok().map(|(_, path)| path)
 }
 
 fn unstable(what: String) -> FuzzError {

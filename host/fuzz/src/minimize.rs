@@ -6,6 +6,7 @@
 use crate::failure::key;
 use crate::repro::folder_of;
 use crate::{FuzzError, Runner, Target, Written, write_finding};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wrr::format::Failure;
 use wrr::{CodeCache, Observer, Trace, Variant};
@@ -95,28 +96,32 @@ pub fn minimize(
     trace: &Trace<'_>,
     cache: Option<CodeCache>,
     observer: &dyn Observer,
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
     on_run: &mut dyn FnMut(usize),
 ) -> Result<Minimized, FuzzError> {
     let path = trace.reader().path().to_owned();
     let finding =
         trace.reader().finding().ok_or_else(|| FuzzError::NoFinding { path: path.clone() })?;
     let target = Target::of_finding(trace, finding, cache)?;
-    let runner = Runner::start(&target, Variant::Covered, observer)?;
+    let runner = Runner::start_until(&target, Variant::Covered, stop, observer)?;
     let mut input = finding.input.clone();
     let wanted = key(&finding.failure);
     let mut search = Search { runner, wanted, runs: 0, on_run, stop };
-    if !search.fails(&input)? {
+    if !search.fails(&input)? && !search.is_stopped() {
         return Err(FuzzError::NoFailure {
             what: "the input does not fail any more as it did when it was recorded; `wrr repro` says more".to_owned(),
         });
     }
     search.shrink(&mut input)?;
     search.make_plain(&mut input)?;
-    let failure: Option<Failure> = search.runner.examine(&input)?.failure;
+    let interrupted = search.is_stopped();
+    // The last run must not end before it fails.
+    let target_of = search.runner.target().clone();
+    let mut last = Runner::start(&target_of, Variant::Covered, observer)?;
+    let failure: Option<Failure> = last.examine(&input)?.failure;
     let written = match failure {
         Some(failure) if input != finding.input => {
-            let start = search.runner.starts_at();
+            let start = last.starts_at();
             Some(write_finding(&target, &input, (&failure, start), folder_of(&path), observer)?)
         }
         _ => None,
@@ -126,6 +131,6 @@ pub fn minimize(
         after_bytes: input.len(),
         runs: search.runs,
         written,
-        interrupted: stop.load(Ordering::Relaxed),
+        interrupted,
     })
 }

@@ -3,10 +3,12 @@
 use crate::clock;
 use crate::failure::{self, failure};
 use crate::{FuzzError, Target};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use wrr::format::{Ending, Event, EventIndex, Failure, FailureKind, Given, Input, Tick};
 use wrr::{
-    CheckpointId, Comparison, End, FUZZER_RESULT, Frame, Injected, Observer, Output, Reached,
-    RecordOptions, Session, Stdin, Trace, Until, Variant,
+    Bound, CheckpointId, Comparison, End, FUZZER_RESULT, Frame, Injected, Observer, Output,
+    Reached, RecordOptions, Session, Stdin, Trace, Until, Variant,
 };
 
 /// What a program may take to get to its input, in ticks, if a run may not take more.
@@ -23,6 +25,8 @@ pub struct Run {
     pub ticks: u64,
     /// The program does not want the input to be kept.
     pub rejected: bool,
+    /// It was ended because somebody wanted that.
+    pub interrupted: bool,
 }
 
 /// A program under a fuzzer's control.
@@ -46,16 +50,33 @@ impl Runner {
         variant: Variant,
         observer: &dyn Observer,
     ) -> Result<Runner, FuzzError> {
+        Runner::start_until(target, variant, &Arc::default(), observer)
+    }
+
+    /// As [`Runner::start`]; runs end soon after `interrupt` is set.
+    ///
+    /// # Errors
+    /// As [`Runner::start`]; [`FuzzError::Interrupted`].
+    pub fn start_until(
+        target: &Target,
+        variant: Variant,
+        interrupt: &Arc<AtomicBool>,
+        observer: &dyn Observer,
+    ) -> Result<Runner, FuzzError> {
         let input = Injected::new();
         let until = match &target.given {
-            Given::File(path) => Until::Event(first_use(target, path, observer)?),
+            Given::File(path) => Until::Event(first_use(target, path, interrupt, observer)?),
             Given::Stdin | Given::Function => Until::End,
         };
         let streams = (Stdin::Injected(input.clone()), Output::Writer(Box::new(std::io::sink())));
         let mut session = Session::start(target.job(variant, streams, observer))?;
         session.set_bounds(Some(Tick(start_ticks(target))), true)?;
+        session.set_interrupt(Arc::clone(interrupt))?;
         match session.run_until(until)? {
             Reached::Input | Reached::Stopped => {}
+            Reached::Ended(_) if session.bound() == Some(Bound::Asked) => {
+                return Err(FuzzError::Interrupted);
+            }
             Reached::Ended(end) => return Err(ended_at_start(target, &end)),
             Reached::CutOff => unreachable!("only a replay is cut off"),
         }
@@ -127,7 +148,8 @@ impl Runner {
         let rejected = self.target.given == Given::Function
             && failure.is_none()
             && self.session.exported_number(FUZZER_RESULT)? == Some(-1);
-        Ok(Run { end, failure, ticks, rejected })
+        let interrupted = self.session.bound() == Some(Bound::Asked);
+        Ok(Run { end, failure, ticks, rejected, interrupted })
     }
 
     /// As [`Runner::run`], and where the program stood when it exited.
@@ -197,16 +219,21 @@ fn ended_at_start(target: &Target, end: &End) -> FuzzError {
             let frames: Vec<_> = backtrace.frames.iter().cloned().map(failure::frame).collect();
             let function = failure::significant(&frames).first().map(failure::name_of);
             let function = function.map(|name| format!(" in {name}")).unwrap_or_default();
-            FuzzError::FailsAtStart { name, what: format!("{message}{function}") }
+            let hint = match target.given {
+                Given::Function => "",
+                _ => "; `wrr run` shows what it writes meanwhile",
+            };
+            FuzzError::FailsAtStart { name, hint, what: format!("{message}{function}") }
         }
         (ending, _) => FuzzError::NoInputRead {
             name,
             what: ending.to_string(),
             hint: match target.given {
                 Given::File(_) => "it does not open the file that @@ stands for",
-                _ => {
-                    "if it reads a file, give its arguments behind the module, with @@ for the file's name"
+                Given::Stdin => {
+                    "if it reads a file, give its arguments behind --, with @@ for the file's name"
                 }
+                Given::Function => "its initialisation must not exit",
             },
         },
     }
@@ -216,6 +243,7 @@ fn ended_at_start(target: &Target, end: &End) -> FuzzError {
 fn first_use(
     target: &Target,
     path: &str,
+    interrupt: &Arc<AtomicBool>,
     observer: &dyn Observer,
 ) -> Result<EventIndex, FuzzError> {
     let folder =
@@ -226,7 +254,11 @@ fn first_use(
     let mut session = Session::record(job, &trace, RecordOptions::default())?;
     session.write_file(path, b"")?;
     session.set_bounds(Some(Tick(start_ticks(target))), true)?;
+    session.set_interrupt(Arc::clone(interrupt))?;
     let reached = session.run_until(Until::End)?;
+    if session.bound() == Some(Bound::Asked) {
+        return Err(FuzzError::Interrupted);
+    }
     session.finish()?;
     let trace = Trace::open(&trace)?;
     let name = path.rsplit('/').next().unwrap_or(path).as_bytes();

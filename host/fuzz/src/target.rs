@@ -76,11 +76,20 @@ impl Target {
         let refused = |refusal| wrr::Error::Refused { name: name.to_owned(), refusal };
         let module = wrr::module_bytes(module).map_err(refused)?;
         let names_file = options.args.iter().any(|arg| arg.contains(FILE_ARGUMENT));
+        let no_target =
+            |why: &str| FuzzError::NoTarget { name: name.to_owned(), why: why.to_owned() };
         let (module, given) = if wrr::is_reactor(&module) {
+            if !options.args.is_empty() {
+                return Err(no_target("it is a library, which takes no arguments"));
+            }
             let command = wrr::fuzz_command(module.into(), options.input_bytes_max);
             let command =
                 command.map_err(|error| FuzzError::Reactor { name: name.to_owned(), error })?;
             (command, Given::Function)
+        } else if !wrr::exports_function(&module, "_start") {
+            return Err(no_target(
+                "it exports neither a function _start nor a function LLVMFuzzerTestOneInput",
+            ));
         } else if names_file {
             let path = format!("{FILE_DIR}/{FILE_NAME}");
             for arg in &mut options.args {

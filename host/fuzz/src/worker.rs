@@ -82,6 +82,9 @@ where
         *state.executions_mut() += 1;
         let bytes = input.target_bytes();
         self.run(bytes.to_slice()).map_err(|error| {
+            if matches!(error, FuzzError::Interrupted) {
+                return Error::shutting_down();
+            }
             let told = Error::unknown(error.to_string());
             self.failed = Some(error);
             told
@@ -92,8 +95,16 @@ where
 impl Program<'_> {
     fn run(&mut self, input: &[u8]) -> Result<ExitKind, FuzzError> {
         let run = self.runner.run(input)?;
+        if run.interrupted {
+            self.shared.give_run_back();
+            return Err(FuzzError::Interrupted);
+        }
         let counts = self.runner.counts()?;
         let map: &mut [u8] = self.observers.0.as_mut();
+        // An input that decides nothing shows that it was run.
+        if let Some(last) = map.last_mut() {
+            *last = 1;
+        }
         for ((count, class), seen) in counts.iter_mut().zip(map).zip(&mut self.seen) {
             if *count != 0 {
                 *class = CLASSES[usize::from(*count)];
@@ -285,11 +296,16 @@ fn number(a: u64, b: u64, bytes: u32) -> Option<CmpValues> {
 pub(crate) fn work(shared: &Shared<'_>, order: Order) -> Result<(), FuzzError> {
     let library = |error: Error| FuzzError::Library(error.to_string());
     let Order { runner, worker, inputs } = order;
-    let compares = Runner::start(runner.target(), Variant::Compares, shared.observer)?;
+    let interrupt = shared.interrupt();
+    let compares =
+        match Runner::start_until(runner.target(), Variant::Compares, interrupt, shared.observer) {
+            Err(FuzzError::Interrupted) => return Ok(()),
+            compares => compares?,
+        };
     let mut runner = runner;
     let counters = runner.counts()?.len();
     let max_len = runner.target().options().input_bytes_max as usize;
-    let observer: Map = StdMapObserver::owned("outcomes", vec![0u8; counters]).track_indices();
+    let observer: Map = StdMapObserver::owned("outcomes", vec![0u8; counters + 1]).track_indices();
     let map_feedback = MaxMapFeedback::new(&observer);
     let calibration = CalibrationStage::ignore_stability(&map_feedback);
     let mut feedback = feedback_and_fast!(Kept, map_feedback);

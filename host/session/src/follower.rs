@@ -297,6 +297,7 @@ fn run(
         state,
         ending: None,
         ending_tick: None,
+        goes_on: false,
         look_ahead: LookAhead::No,
     };
     let replay = Replay::at(feed, ReplayOutput::discard()).map_err(|e| text(&e))?;

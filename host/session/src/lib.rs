@@ -55,7 +55,8 @@ pub use walker::{Diversion, Diverted, Quest, Searched, Walked, Walker, WalkerSta
 pub use wrr_engine::{
     BACKTRACE_FRAMES_MAX, Backtrace, Bound, CodeCache, Comparison, Entry, FUZZER_RESULT, Frame,
     LookAt, Looked, Looker, Observer, Operands, Place, ReactorError, Refusal, StackFrame, Test,
-    TrackerError, TrackerKind, Until, Variant, View, fuzz_command, is_reactor, module_bytes,
+    TrackerError, TrackerKind, Until, Variant, View, exports_function, fuzz_command, is_reactor,
+    module_bytes,
 };
 pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wrr_engine::{Ended, Guest, How, Program, Purpose, StackFrame, Until, Variant, holes};
 use wrr_timeline::{Machine, Position, Target, Timeline};
 use wrr_trace::{Checkpoint, Ending, EventIndex, HostState, PageId, Pause, Tick};
-use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput, Stop};
+use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput, Stop, ends_by_memory};
 
 /// How to get to a moment.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +287,7 @@ impl Trace<'_> {
             state,
             ending: self.reader().ending().cloned(),
             ending_tick: self.reader().end_tick(),
+            goes_on: ends_by_memory(self.reader()),
             look_ahead: LookAhead::No,
         };
         Ok(Replay::at(feed, ReplayOutput::discard())?)
@@ -308,6 +309,7 @@ impl Trace<'_> {
         let entry = entry(manifest.invoke.as_deref(), &manifest.args);
         let refused = |refusal| self.refused(refusal);
         let mut guest = Guest::new(program, variant, &entry, host).map_err(refused)?;
+        guest.set_bounds(None, ends_by_memory(self.reader()));
         if let Some(checkpoint) = checkpoint {
             let fill = |memories: Vec<&mut [u8]>| self.fill(checkpoint, memories);
             guest.restore::<Restoring>(checkpoint, fill).map_err(|error| match error {

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wrr_engine::{
     Ended, Entry, Guest, How, Images, Kept, PageId, PageStore, Program, Until, Variant,
@@ -156,6 +156,8 @@ pub struct Session {
     branch: Option<Vec<u8>>,
     /// What ends the program from outside: see [`Session::set_bounds`].
     bounds: Option<(Option<Tick>, bool)>,
+    /// See [`Session::set_interrupt`].
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Clone, Copy)]
@@ -388,6 +390,7 @@ impl Session {
             names: BTreeMap::new(),
             branch: None,
             bounds: None,
+            interrupt: None,
         }
     }
 

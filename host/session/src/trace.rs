@@ -10,7 +10,7 @@ use wrr_engine::{
 };
 use wrr_timeline::Target;
 use wrr_trace::{Ending, Tick, TraceReader, TrapKind};
-use wrr_wasi::{Host, Replay, ReplayOutput};
+use wrr_wasi::{Host, Replay, ReplayOutput, ends_by_memory};
 
 /// A recorded run.
 pub struct Trace<'a> {
@@ -80,7 +80,8 @@ impl<'a> Trace<'a> {
 
     fn replay_for(&self, purpose: Purpose, output: ReplayOutput) -> Result<Replayed, Error> {
         let replay = Replay::new(&self.reader, output)?;
-        if replay.is_over() && self.bounded_at()?.is_none() {
+        let goes_on = ends_by_memory(&self.reader) || self.bounded_at()?.is_some();
+        if replay.is_over() && !goes_on {
             let ending = self.reader.ending().cloned();
             return Ok(Replayed {
                 end: ending.map(|ending| End { ending, trap: None }),
@@ -109,6 +110,10 @@ impl<'a> Trace<'a> {
         else {
             return Ok(None);
         };
+        if ends_by_memory(&self.reader) {
+            // A replay comes to the same end by itself.
+            return Ok(None);
+        }
         let is_behind =
             matches!(Last::of(&self.reader)?.target, Target::Tick(last) if last == tick);
         Ok((is_behind && tick > Tick(0)).then_some(tick))
@@ -174,6 +179,7 @@ impl<'a> Trace<'a> {
         let refused = |refusal| self.refused(refusal);
         let mut guest =
             Guest::new(&program, variant, &entry, Host::new(replay)).map_err(refused)?;
+        guest.set_bounds(None, ends_by_memory(&self.reader));
         let played = self.play(&program, &mut guest, until)?;
         Ok((played, guest.events().0))
     }

@@ -30,7 +30,8 @@ pub use pc::{OffsetMap, OrigPc, XformPc};
 pub use piece::{LOOP, MAIN, Piece, RUN};
 pub use reach::Capturable;
 pub use reactor::{
-    FUZZER_INITIALIZE, FUZZER_RESULT, ReactorError, TEST_ONE_INPUT, command_of, is_reactor,
+    FUZZER_INITIALIZE, FUZZER_RESULT, ReactorError, TEST_ONE_INPUT, command_of, exports_function,
+    is_reactor,
 };
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.

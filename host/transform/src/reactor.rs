@@ -53,6 +53,19 @@ pub enum ReactorError {
     /// It has no memory to put the input into.
     #[error("it has no memory of 32-bit addresses to put an input into")]
     NoMemory,
+    /// Its memory has no room for an input.
+    #[error(
+        "its memory may have {pages_max} wasm pages at most, of which it starts with {pages}, and an input needs {needed} more; \
+         build it with a larger maximum, or give a smaller --max-len"
+    )]
+    NoRoom {
+        /// What it starts with.
+        pages: u64,
+        /// What it may have.
+        pages_max: u64,
+        /// What the input needs.
+        needed: u64,
+    },
     /// It cannot be read.
     #[error(transparent)]
     Transform(#[from] TransformError),
@@ -61,11 +74,17 @@ pub enum ReactorError {
 /// Whether a module has libFuzzer's interface.
 #[must_use]
 pub fn is_reactor(module: &[u8]) -> bool {
+    exports_function(module, TEST_ONE_INPUT)
+}
+
+/// Whether a module has an export of this name that is a function.
+#[must_use]
+pub fn exports_function(module: &[u8], name: &str) -> bool {
     wasmparser::Parser::new(0).parse_all(module).flatten().any(|payload| match payload {
         wasmparser::Payload::ExportSection(exports) => exports
             .into_iter()
             .flatten()
-            .any(|export| export.name == TEST_ONE_INPUT && export.kind == ExternalKind::Func),
+            .any(|export| export.name == name && export.kind == ExternalKind::Func),
         _ => false,
     })
 }
@@ -193,6 +212,12 @@ impl Module {
         if self.memory_is_64.first() != Some(&false) {
             return Err(ReactorError::NoMemory);
         }
+        if let Some((pages, Some(pages_max))) = self.first_memory()? {
+            let needed = u64::from(input_pages(input_bytes_max));
+            if pages + needed > pages_max {
+                return Err(ReactorError::NoRoom { pages, pages_max, needed });
+            }
+        }
         let read = self.imported_function(PREVIEW1, "fd_read")?;
         let mut moved = Moved { imported: self.imported_functions, by: u32::from(read.is_none()) };
         let at = |function: u32| moved.moved(function);
@@ -297,6 +322,15 @@ impl Module {
         Ok(out.finish())
     }
 
+    /// The least and the most pages of the first memory, if it is the module's own.
+    fn first_memory(&self) -> Result<Option<(u64, Option<u64>)>, TransformError> {
+        let Some(range) = self.sections.memories.clone() else { return Ok(None) };
+        let reader = BinaryReader::new(&self.bytes[range.clone()], range.start);
+        let memory =
+            wasmparser::MemorySectionReader::new(reader)?.into_iter().next().transpose()?;
+        Ok(memory.map(|memory| (memory.initial, memory.maximum)))
+    }
+
     fn data_segment_count(&self) -> Result<Option<u32>, TransformError> {
         let Some(range) = self.sections.data.clone() else { return Ok(None) };
         let reader = BinaryReader::new(&self.bytes[range.clone()], range.start);
@@ -346,6 +380,11 @@ const IOVEC: u32 = 32;
 const READ_BYTES: u32 = 40;
 const INPUT: u32 = WASM_PAGE_BYTES;
 
+/// A page for arguments, and those for an input.
+fn input_pages(input_bytes_max: u32) -> u32 {
+    1 + input_bytes_max.div_ceil(WASM_PAGE_BYTES).max(1)
+}
+
 fn start_body(calls: &Calls, input_bytes_max: u32) -> Function {
     use Instruction as I;
     const BASE: u32 = 0;
@@ -353,7 +392,7 @@ fn start_body(calls: &Calls, input_bytes_max: u32) -> Function {
     const END: u32 = 2;
     let mut body = Function::new([(3, ValType::I32)]);
     let at = |offset: u32| MemArg { offset: u64::from(offset), align: 2, memory_index: 0 };
-    let pages = 1 + input_bytes_max.div_ceil(WASM_PAGE_BYTES).max(1);
+    let pages = input_pages(input_bytes_max);
     let mut put = |instructions: &[I<'_>]| {
         for instruction in instructions {
             body.instruction(instruction);

@@ -41,7 +41,7 @@ pub use overlay::{
     OverlayOptions, OverlaySnapshot,
 };
 pub use record::{OnTraceError, Recorder};
-pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput};
+pub use replay::{Feed, LookAhead, Replay, ReplayError, ReplayOutput, ends_by_memory};
 
 use wrr_trace::{
     Call, Ending, Errno, EventIndex, Function, HostState, Outcome, Saved, Tick, TraceError,

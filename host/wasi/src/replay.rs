@@ -6,8 +6,8 @@ use crate::divergence::{Divergence, TickDifference};
 use crate::{Source, Stop, standard};
 use std::io::Write;
 use wrr_trace::{
-    Call, Ending, Errno, Event, EventIndex, Function, HostState, Input, Iovec, Outcome, Reply,
-    Tick, TraceError, TraceReader,
+    Call, Ending, Errno, Event, EventIndex, FailureKind, Function, HostState, Input, Iovec,
+    Outcome, Reply, Tick, TraceError, TraceReader,
 };
 
 /// Where the output of a replayed guest goes.
@@ -54,8 +54,17 @@ pub struct Feed {
     pub ending: Option<Ending>,
     /// The tick of the ending, if it is known.
     pub ending_tick: Option<Tick>,
+    /// The run is known to have gone on behind its last event, even if its ending has the same tick.
+    pub goes_on: bool,
     /// Whether the next event may be asked for early.
     pub look_ahead: LookAhead,
+}
+
+/// Whether a recorded run was ended from outside because a memory would have grown beyond its limit, which a replay sees by itself.
+#[must_use]
+pub fn ends_by_memory(reader: &TraceReader) -> bool {
+    let kind = reader.finding().map(|finding| finding.failure.kind);
+    kind == Some(FailureKind::Memory) && reader.ending() == Some(&Ending::Interrupted)
 }
 
 /// Why a replay cannot start.
@@ -80,6 +89,7 @@ pub struct Replay {
     next: EventIndex,
     ending: Option<Ending>,
     ending_tick: Option<Tick>,
+    goes_on: bool,
     descriptors: Descriptors,
     output: ReplayOutput,
 }
@@ -96,6 +106,7 @@ impl Replay {
             state: HostState::at_start(reader.manifest()),
             ending: reader.ending().cloned(),
             ending_tick: reader.end_tick(),
+            goes_on: ends_by_memory(reader),
             look_ahead: LookAhead::Yes,
         };
         match Replay::at(feed, output) {
@@ -118,6 +129,7 @@ impl Replay {
             next: feed.next,
             ending: feed.ending,
             ending_tick: feed.ending_tick,
+            goes_on: feed.goes_on,
             descriptors: Descriptors::from_state(&feed.state)?,
             output,
         };
@@ -151,7 +163,8 @@ impl Replay {
 
     /// Whether the run is known to have computed on from a tick, to where it was ended from outside.
     fn goes_on_behind(&self, tick: Tick) -> bool {
-        self.ending == Some(Ending::Interrupted) && self.ending_tick.is_some_and(|end| end > tick)
+        self.ending == Some(Ending::Interrupted)
+            && (self.goes_on || self.ending_tick.is_some_and(|end| end > tick))
     }
 
     /// The number of the event that comes next.

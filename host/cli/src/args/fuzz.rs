@@ -1,7 +1,6 @@
 //! The options of `wrr fuzz`, `wrr repro` and `wrr minimize`.
 
 use clap::Args;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 use wrr::format::INPUT_BYTES_MAX;
@@ -25,8 +24,8 @@ pub struct FuzzArgs {
     #[arg(long, value_name = "N")]
     pub runs: Option<u64>,
     /// How many workers run at the same time [default: 1]
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroU16>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
     /// What the mutations depend on: with one worker the same seed makes the same campaign [default: another one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -58,7 +57,7 @@ Exit codes: 0 nothing new was found, 1 something was, 2 an error.";
 #[derive(Args, Clone)]
 pub struct RuleArgs {
     /// How many ticks a run may take from where it reads its input
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout_ticks: u64,
     /// How large a memory may become: bytes, or 64M, 1G
     #[arg(long, value_name = "N", default_value = "1G", value_parser = size)]

@@ -2,6 +2,7 @@
 
 use crate::args::FuzzArgs;
 use crate::report::{plain, say};
+use anyhow::Context as _;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
@@ -22,6 +23,8 @@ pub struct Status {
     bar: Option<ProgressBar>,
     last: Mutex<Last>,
     corpus: String,
+    /// Why JSON could not be printed.
+    unprinted: Mutex<Option<std::io::Error>>,
 }
 
 struct Last {
@@ -57,6 +60,7 @@ impl Status {
             bar,
             last: Mutex::new(last),
             corpus: arguments.corpus.display().to_string(),
+            unprinted: Mutex::default(),
         }
     }
 
@@ -82,7 +86,7 @@ impl Status {
             Some(bar) => bar.set_message(line()),
             None if self.json => {
                 if last.shown.elapsed() >= EVERY_JSON {
-                    print_json(&self.status_json(&stats, last.per_second));
+                    self.print_json(&self.status_json(&stats, last.per_second));
                     last.shown = Instant::now();
                 }
             }
@@ -99,16 +103,13 @@ impl Status {
         if !stats.is_loaded {
             return format!("{}  reading the corpus, {} inputs", clock(self.elapsed()), stats.runs);
         }
-        let findings = match stats.findings {
-            1 => "1 finding".to_owned(),
-            many => format!("{many} findings"),
-        };
+        let findings = counted(stats.findings, "finding");
         format!(
-            "{}  {} runs, {}/s  {} inputs  {} of {} outcomes  {findings}  last new {} ago",
+            "{}  {} runs, {}/s  {}  {} of {} outcomes  {findings}  last new {} ago",
             clock(self.elapsed()),
             HumanCount(stats.runs),
             HumanCount(per_second as u64),
-            HumanCount(stats.corpus),
+            counted(stats.corpus, "input"),
             HumanCount(stats.covered),
             HumanCount(stats.counters),
             clock(since_new),
@@ -133,7 +134,7 @@ impl Status {
     pub fn found(&self, found: &Found) {
         let failure = &found.written.failure;
         if self.json {
-            print_json(&json!({
+            self.print_json(&json!({
                 "event": "finding",
                 "seconds": (self.elapsed().as_secs_f64() * 1e3).round() / 1e3,
                 "runs": found.runs,
@@ -162,7 +163,7 @@ impl Status {
     }
 
     /// Shows what the campaign came to.
-    pub fn end(&self, end: &CampaignEnd, interrupted: bool) {
+    pub fn end(&self, end: &CampaignEnd, interrupted: bool) -> anyhow::Result<()> {
         self.clear();
         let stats = &end.stats;
         let seconds = self.elapsed().as_secs_f64();
@@ -171,8 +172,12 @@ impl Status {
             let mut object = self.status_json(stats, per_second);
             object["event"] = "end".into();
             object["interrupted"] = interrupted.into();
-            print_json(&object);
-            return;
+            self.print_json(&object);
+            let unprinted = self.unprinted.lock().ok().and_then(|mut unprinted| unprinted.take());
+            return match unprinted {
+                Some(error) => Err(error).context("cannot print"),
+                None => Ok(()),
+            };
         }
         let new = match end.found.len() {
             0 => "nothing new found".to_owned(),
@@ -180,29 +185,41 @@ impl Status {
             many => format!("{many} new findings"),
         };
         say(&format!(
-            "{}: {} runs in {}, {} a second; {new}; {} inputs, {} of {} outcomes",
+            "{}: {} runs in {}, {} a second; {new}; {}, {} of {} outcomes",
             if interrupted { "interrupted" } else { "done" },
             HumanCount(stats.runs),
             clock(self.elapsed()),
             HumanCount(per_second as u64),
-            stats.corpus,
+            counted(stats.corpus, "input"),
             stats.covered,
             stats.counters,
         ));
         if interrupted {
             say(&format!("the same command goes on from {}", self.corpus));
         }
+        Ok(())
     }
+
+    /// Nobody need read it: a closed pipe is no reason to end a campaign.
+    fn print_json(&self, value: &serde_json::Value) {
+        let mut out = std::io::stdout().lock();
+        let printed = writeln!(out, "{value}").and_then(|()| out.flush());
+        if let (Err(error), Ok(mut unprinted)) = (printed, self.unprinted.lock())
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            unprinted.get_or_insert(error);
+        }
+    }
+}
+
+/// A number of things.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", HumanCount(number))
 }
 
 fn shown(path: &Path) -> String {
     plain(&path.display().to_string())
-}
-
-/// Nobody need read it: a closed pipe is no reason to end a campaign.
-fn print_json(value: &serde_json::Value) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
 }
 
 fn clock(time: Duration) -> String {

@@ -92,6 +92,9 @@ impl Session {
             if let (Some((last_tick, memory)), Some(guest)) = (self.bounds, &mut self.guest) {
                 guest.set_bounds(last_tick, memory);
             }
+            if let (Some(interrupt), Some(guest)) = (&self.interrupt, &mut self.guest) {
+                guest.set_interrupt(Arc::clone(interrupt));
+            }
         }
         self.points.split_off(&(id.number + 1));
         self.names.retain(|_, named| named.number <= id.number);

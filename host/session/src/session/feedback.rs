@@ -2,6 +2,8 @@
 
 use super::Session;
 use crate::Error;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use wrr_engine::{Bound, Comparison};
 use wrr_trace::{EventIndex, Tick};
 
@@ -14,6 +16,16 @@ impl Session {
     pub fn set_bounds(&mut self, last_tick: Option<Tick>, memory: bool) -> Result<(), Error> {
         self.guest()?.set_bounds(last_tick, memory);
         self.bounds = Some((last_tick, memory));
+        Ok(())
+    }
+
+    /// From now on the program ends soon after this is set, as interrupted. In the variants that are made for fuzzing.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) -> Result<(), Error> {
+        self.guest()?.set_interrupt(Arc::clone(&interrupt));
+        self.interrupt = Some(interrupt);
         Ok(())
     }
 

@@ -49,6 +49,7 @@ fn feed(events: Vec<Event>, state: HostState, ending: Option<Ending>) -> Feed {
         state,
         ending,
         ending_tick: Some(Tick(1000)),
+        goes_on: false,
         look_ahead: LookAhead::Yes,
     }
 }
@@ -125,6 +126,7 @@ fn a_follower_delivers_each_event_before_the_next_one_exists() {
     let (sender, receiver) = mpsc::channel::<Event>();
     let feed = Feed {
         events: Box::new(receiver.into_iter().map(Ok)),
+        goes_on: false,
         look_ahead: LookAhead::No,
         ..feed(Vec::new(), states[0].clone(), None)
     };
