@@ -244,6 +244,11 @@ fn main() {
         let name = format!("portable_use::{}::recorded_on_{}", used.guest, platform.name);
         add(name, Box::new(move || a_trace_is_of_use_everywhere(used, platform)));
     }
+    add("findings".to_owned(), Box::new(findings_have_the_same_verdict_everywhere));
+    for platform in CHOSEN.iter() {
+        let name = format!("findings::made_on_{}", platform.name);
+        add(name, Box::new(|| a_finding_is_the_same_file_wherever_it_is_made(platform)));
+    }
     if let Some(platform) = CHOSEN.iter().find(|platform| platform.name == "i686") {
         let name = "says_what_a_32_bit_host_lacks".to_owned();
         add(name, Box::new(|| a_32_bit_host_says_what_it_lacks(platform)));
@@ -270,6 +275,105 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     print_tables();
     conclusion.exit();
+}
+
+/// Inputs that fail in every way that there is: traps, an exit code, too many ticks, too much memory, too deep a stack.
+const FAILURES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (func $down (param i32) (result i32) (i32.add (i32.const 1) (call $down (local.get 0))))
+  (func $spin (loop $again (br $again)))
+  (func $grow (drop (memory.grow (i32.const 1000))))
+  (func $far (drop (i32.load (i32.const -4))))
+  (func $none (call_indirect (i32.const 1)))
+  (func $divide (drop (i32.rem_u (i32.const 1) (i32.const 0))))
+  (func $convert (drop (i32.trunc_f64_s (f64.const 1e30))))
+  (func $bad unreachable)
+  (func $leave (call $exit (i32.const 3)))
+  (func (export "LLVMFuzzerTestOneInput") (param $p i32) (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))
+    (block $9 (block $8 (block $7 (block $6 (block $5 (block $4 (block $3 (block $2 (block $1
+      (br_table $1 $2 $3 $4 $5 $6 $7 $8 $9
+        (i32.sub (i32.load8_u (local.get $p)) (i32.const 49))))
+      (drop (call $down (i32.const 0)))) (call $spin)) (call $grow)) (call $far)) (call $none))
+      (call $divide)) (call $convert)) (call $bad))
+    (if (i32.eq (i32.load8_u (local.get $p)) (i32.const 57)) (then (call $leave)))
+    (i32.const 0)))"#;
+
+/// The options of a campaign of which every input fails, or nearly.
+const FAILING: [&str; 12] = [
+    "fuzz",
+    "t.wat",
+    "--corpus",
+    "corpus",
+    "--crashes",
+    "crashes",
+    "--seed",
+    "1",
+    "--memory-limit",
+    "1M",
+    "--crash-exit",
+    "3",
+];
+
+/// A folder with a target and an input for each failure.
+fn failing_target() -> tempfile::TempDir {
+    let folder = scratch();
+    std::fs::write(folder.path().join("t.wat"), FAILURES).unwrap();
+    std::fs::create_dir(folder.path().join("corpus")).unwrap();
+    for input in '1'..='9' {
+        std::fs::write(folder.path().join(format!("corpus/{input}")), input.to_string()).unwrap();
+    }
+    folder
+}
+
+/// The names of the findings of a folder, sorted.
+fn findings(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.join("crashes")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".wrr")).collect();
+    names.sort();
+    names
+}
+
+/// A corpus of findings: every platform says the same of each, and of its input.
+fn findings_have_the_same_verdict_everywhere() {
+    let folder = failing_target();
+    let folder = folder.path();
+    HERE.says(folder, &[&FAILING[..], &["--runs", "9", "--timeout-ticks", "100000"]].concat(), 1);
+    let found = findings(folder);
+    assert_eq!(found.len(), 9, "{found:?}");
+    for name in &found {
+        let trace = format!("crashes/{name}");
+        let input = trace.replace(".wrr", ".input");
+        let rules = ["--memory-limit", "1M", "--crash-exit", "3", "--timeout-ticks", "100000"];
+        let raw = [&["repro", &input, "--target", "t.wat"][..], &rules].concat();
+        let says = |platform: &Platform, arguments: &[&str]| {
+            text(&platform.says(folder, arguments, 0)).replace("\r\n", "\n")
+        };
+        let here = [says(&HERE, &["repro", &trace]), says(&HERE, &raw)];
+        assert!(here[0].starts_with("reproduced: ") && here[1].starts_with("fails: "), "{here:?}");
+        for platform in CHOSEN.iter() {
+            let there = [says(platform, &["repro", &trace]), says(platform, &raw)];
+            assert_eq!(there, here, "{name} on {}", platform.name);
+            let (kind, _) = name.rsplit_once('-').unwrap();
+            show("Verdicts about findings", kind, platform.name, "same");
+        }
+    }
+}
+
+/// The campaign of a platform writes the files that this machine's does.
+fn a_finding_is_the_same_file_wherever_it_is_made(platform: &Platform) {
+    let made = |platform: &Platform| {
+        let folder = failing_target();
+        let options = ["--runs", "9", "--timeout-ticks", "100000"];
+        platform.says(folder.path(), &[&FAILING[..], &options].concat(), 1);
+        let read = |name: &String| std::fs::read(folder.path().join("crashes").join(name)).unwrap();
+        let found = findings(folder.path());
+        found.iter().map(|name| (name.clone(), sha256(&read(name)))).collect::<Vec<_>>()
+    };
+    assert_eq!(made(platform), made(&HERE), "{}", platform.name);
 }
 
 /// A program of `examples/debug` and how it is recorded.

@@ -296,3 +296,32 @@ fn cpython_is_saved_and_loaded_at_its_prompt() {
     assert_eq!(third.end().0, Some(0));
     assert_eq!(std::fs::read(folder.join("notes")).unwrap(), b"saved");
 }
+
+/// clang and a libc for WASI compile the target in C, as users do.
+#[test]
+#[cfg(unix)]
+fn a_fuzz_target_in_c_is_fuzzed() {
+    let folder = scratch();
+    let folder = folder.path();
+    let example = root().join("examples/fuzz/c");
+    let built =
+        std::process::Command::new(example.join("build.sh")).arg(folder.join("c.wasm")).output();
+    expect_code(&built.unwrap(), 0);
+    let solution = example.join("solutions/expression.bug_13_remainder");
+    let solution = solution.to_str().unwrap();
+    let run = |arguments: &[&str]| finish(wrr(folder).args(arguments), b"");
+    let shown = run(&["repro", solution, "--target", "c.wasm"]);
+    expect_code(&shown, 0);
+    assert!(text(&shown.stdout).contains("bug_13_remainder"), "{}", text(&shown.stdout));
+    copy_tree(&example.join("seeds/expression"), &folder.join("corpus"));
+    let limits = ["--runs", "300000", "--seed", "1", "--corpus", "corpus", "--crashes", "crashes"];
+    let fuzzed = run(&[&["fuzz", "c.wasm"][..], &limits].concat());
+    expect_code(&fuzzed, 1);
+    assert!(text(&fuzzed.stderr).contains("bug_13_remainder"), "{}", text(&fuzzed.stderr));
+    for entry in std::fs::read_dir(folder.join("crashes")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wrr") {
+            expect_code(&run(&["repro", path.to_str().unwrap()]), 0);
+        }
+    }
+}

@@ -55,7 +55,7 @@ const LAYERS: &[&[&str]] = &[
     &["wrr-wasi", "wrr-timeline"],
     &["wrr-engine"],
     &["wrr"],
-    &["wrr-debug"],
+    &["wrr-debug", "wrr-fuzz"],
     &["wrr-cli"],
 ];
 
@@ -108,6 +108,7 @@ fn unsafe_is_only_where_it_may_be() {
             "host/pages/",
             "tests/programs/",
             "examples/clients/",
+            "examples/fuzz/",
             "bench/",
             "guest-interp/",
         ];
