@@ -8,6 +8,8 @@ use wrr::{Comparison, Operands};
 
 /// So many inputs are made of one.
 const CANDIDATES_MAX: usize = 1024;
+/// So many different pairs of numbers are looked for.
+const PAIRS_MAX: usize = 1024;
 /// So many places are tried for one operand in one encoding.
 const PLACES_MAX: usize = 4;
 
@@ -26,14 +28,14 @@ pub(crate) fn candidates(input: &[u8], compares: &[Comparison]) -> Vec<Vec<u8>> 
             Operands::I32(a, b) => {
                 for pair in [(*a, *b), (*b, *a)] {
                     let wide = (sign_extended(pair.0), sign_extended(pair.1));
-                    if a != b && pairs.insert((4, wide)) {
+                    if a != b && numbers.len() < PAIRS_MAX && pairs.insert((4, wide)) {
                         numbers.push((4, wide));
                     }
                 }
             }
             Operands::I64(a, b) => {
                 for pair in [(*a as i64, *b as i64), (*b as i64, *a as i64)] {
-                    if a != b && pairs.insert((8, pair)) {
+                    if a != b && numbers.len() < PAIRS_MAX && pairs.insert((8, pair)) {
                         numbers.push((8, pair));
                     }
                 }
@@ -53,7 +55,7 @@ pub(crate) fn candidates(input: &[u8], compares: &[Comparison]) -> Vec<Vec<u8>> 
     }
     for (_, (from, to)) in &numbers {
         if fits(*from, 1) && fits(*to, 1) {
-            found.replace(&[*from as u8], &[*to as u8]);
+            found.replace(&[*from as u8], [vec![*to as u8]]);
         }
     }
     found.list
@@ -76,37 +78,39 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Puts `to` where `from` stands.
-    fn replace(&mut self, from: &[u8], to: &[u8]) {
-        if from.is_empty() || from == to {
+    /// Puts each of `to` where `from` stands.
+    fn replace<const N: usize>(&mut self, from: &[u8], to: [Vec<u8>; N]) {
+        if from.is_empty() || self.list.len() >= CANDIDATES_MAX {
             return;
         }
         let places = self.input.windows(from.len()).enumerate();
         let places = places.filter(|(_, window)| *window == from).map(|(at, _)| at);
         for at in places.take(PLACES_MAX).collect::<Vec<_>>() {
-            if self.list.len() >= CANDIDATES_MAX {
-                return;
-            }
             let rest = &self.input[at + from.len()..];
-            let changed = [&self.input[..at], to, rest].concat();
-            if self.seen.insert(changed.clone()) {
-                self.list.push(changed);
+            for to in to.iter().filter(|to| *to != from) {
+                if self.list.len() >= CANDIDATES_MAX {
+                    return;
+                }
+                let changed = [&self.input[..at], to, rest].concat();
+                if self.seen.insert(changed.clone()) {
+                    self.list.push(changed);
+                }
             }
         }
     }
 
     /// What lies in memory, as it is and up to a zero.
     fn text(&mut self, from: &[u8], to: &[u8]) {
-        self.replace(from, to);
+        self.replace(from, [to.to_vec()]);
         let up_to_zero = |bytes: &[u8]| {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
             bytes[..end].to_vec()
         };
-        self.replace(&up_to_zero(from), &up_to_zero(to));
+        self.replace(&up_to_zero(from), [up_to_zero(to)]);
         // Only the beginning may stand there.
         let agree = from.iter().zip(to).take_while(|(a, b)| a == b).count();
         if agree > 1 && agree < to.len() {
-            self.replace(&from[..agree], to);
+            self.replace(&from[..agree], [to.to_vec()]);
         }
     }
 
@@ -116,13 +120,12 @@ impl Found<'_> {
         let little = |value: i64| value.to_le_bytes()[..bytes].to_vec();
         let big = |value: i64| value.to_be_bytes()[8 - bytes..].to_vec();
         for encode in [&little as &dyn Fn(i64) -> Vec<u8>, &big] {
+            let near = [to, to.wrapping_add(1), to.wrapping_sub(1)].map(encode);
             let from = encode(from);
-            for to in [to, to.wrapping_add(1), to.wrapping_sub(1)] {
-                self.replace(&from, &encode(to));
-            }
             for digits in [lower_hex, upper_hex] {
-                self.replace(&digits(&from), &digits(&encode(to)));
+                self.replace(&digits(&from), [digits(&near[0])]);
             }
+            self.replace(&from, near);
         }
     }
 
@@ -130,9 +133,8 @@ impl Found<'_> {
         let from = from.to_string();
         // A single digit stands anywhere.
         if from.len() > 1 {
-            for to in [to, to.wrapping_add(1), to.wrapping_sub(1)] {
-                self.replace(from.as_bytes(), to.to_string().as_bytes());
-            }
+            let near = [to, to.wrapping_add(1), to.wrapping_sub(1)];
+            self.replace(from.as_bytes(), near.map(|to| to.to_string().into_bytes()));
         }
     }
 }
@@ -192,6 +194,10 @@ mod tests {
         let compares: Vec<Comparison> = (0..60_000u32)
             .map(|n| Comparison { at: n, operands: Operands::I32(n & 0xff, n) })
             .collect();
+        assert!((1..=CANDIDATES_MAX).contains(&candidates(&input, &compares).len()));
+        let text = |n: u32| Operands::Bytes(vec![1, 2, 3], n.to_le_bytes().to_vec());
+        let compares: Vec<Comparison> =
+            (0..60_000).map(|n| Comparison { at: n, operands: text(n) }).collect();
         assert_eq!(candidates(&input, &compares).len(), CANDIDATES_MAX);
     }
 }

@@ -128,29 +128,37 @@ const MESSENGERS: &[&str] = &[
     "_Zna",
 ];
 
+/// Beginnings of the names of what Rust calls when it panics.
+const PANICS: &[&str] = &["core::panicking", "std::panicking", "rust_begin_unwind"];
+
 fn is_messenger(name: &str) -> bool {
-    // What was demangled with its crates' hashes may begin with one: `core[0123]::panicking`.
-    let plain: String = {
-        let mut depth = 0;
-        name.chars()
-            .filter(|c| {
-                match c {
-                    '[' => depth += 1,
-                    ']' => depth -= 1,
-                    _ => return depth == 0,
-                }
-                false
-            })
-            .collect()
-    };
-    MESSENGERS.iter().any(|start| plain.starts_with(start))
+    MESSENGERS.iter().any(|start| name.starts_with(start))
+}
+
+/// What was demangled with its crates' hashes: `core[0123]::panicking`.
+fn without_hashes(name: &str) -> String {
+    let mut depth = 0;
+    name.chars()
+        .filter(|c| {
+            match c {
+                '[' => depth += 1,
+                ']' => depth -= 1,
+                _ => return depth == 0,
+            }
+            false
+        })
+        .collect()
 }
 
 /// The frames that tell where a failure comes from: without those that only bring the bad news. All of them, if there are no others.
 #[must_use]
 pub fn significant(frames: &[FailureFrame]) -> &[FailureFrame] {
-    let first = frames.iter().position(|frame| !is_messenger(&name_of(frame)));
-    &frames[first.unwrap_or(0)..]
+    let names: Vec<String> = frames.iter().map(name_of).map(|name| without_hashes(&name)).collect();
+    // A panic may call a hook, which is anybody's.
+    let panic = names.iter().rposition(|name| PANICS.iter().any(|start| name.starts_with(start)));
+    let behind = panic.map_or(0, |at| at + 1);
+    let first = names.iter().skip(behind).position(|name| !is_messenger(name));
+    &frames[first.map_or(0, |first| behind + first)..]
 }
 
 /// Two failures with equal keys are the same one.
@@ -247,6 +255,10 @@ mod tests {
         assert_eq!(failing_function(&panic).as_deref(), Some("parse"));
         assert_eq!(key(&panic).1, ["parse", "main"]);
         assert_eq!(slug(&panic), "unreachable-parse");
+        // A hook is called by a panic.
+        let hook =
+            failure_in(trap, &["abort", "hooks::print", "std::panicking::rust_panic", "parse"]);
+        assert_eq!(failing_function(&hook).as_deref(), Some("parse"));
         // Nobody else is there.
         assert_eq!(failing_function(&failure_in(trap, &["abort"])).as_deref(), Some("abort"));
         assert_eq!(
