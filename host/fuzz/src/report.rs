@@ -8,7 +8,7 @@ use wrr::format::Given;
 /// So much of an input is shown, in bytes.
 const INPUT_SHOWN: usize = 1024;
 /// So many frames are shown.
-const FRAMES_SHOWN: usize = 12;
+const FRAMES_SHOWN: usize = 20;
 
 /// A Markdown summary: what happens, where, with what input, and how to see it.
 #[must_use]
