@@ -245,7 +245,8 @@ fn main() {
         add(name, Box::new(move || a_trace_is_of_use_everywhere(used, platform)));
     }
     add("findings".to_owned(), Box::new(findings_have_the_same_verdict_everywhere));
-    for platform in CHOSEN.iter() {
+    // A campaign with its recordings has five guests, for which 32 bits are no room.
+    for platform in CHOSEN.iter().filter(|platform| platform.name != "i686") {
         let name = format!("findings::made_on_{}", platform.name);
         add(name, Box::new(|| a_finding_is_the_same_file_wherever_it_is_made(platform)));
     }
@@ -341,13 +342,13 @@ fn findings(folder: &Path) -> Vec<String> {
 fn findings_have_the_same_verdict_everywhere() {
     let folder = failing_target();
     let folder = folder.path();
-    HERE.says(folder, &[&FAILING[..], &["--runs", "9", "--timeout-ticks", "100000"]].concat(), 1);
+    HERE.says(folder, &[&FAILING[..], &["--runs", "9", "--timeout-ticks", "400000"]].concat(), 1);
     let found = findings(folder);
     assert_eq!(found.len(), 9, "{found:?}");
     for name in &found {
         let trace = format!("crashes/{name}");
         let input = trace.replace(".wrr", ".input");
-        let rules = ["--memory-limit", "1M", "--crash-exit", "3", "--timeout-ticks", "100000"];
+        let rules = ["--memory-limit", "1M", "--crash-exit", "3", "--timeout-ticks", "400000"];
         let raw = [&["repro", &input, "--target", "t.wat"][..], &rules].concat();
         let says = |platform: &Platform, arguments: &[&str]| {
             text(&platform.says(folder, arguments, 0)).replace("\r\n", "\n")
@@ -367,7 +368,7 @@ fn findings_have_the_same_verdict_everywhere() {
 fn a_finding_is_the_same_file_wherever_it_is_made(platform: &Platform) {
     let made = |platform: &Platform| {
         let folder = failing_target();
-        let options = ["--runs", "9", "--timeout-ticks", "100000"];
+        let options = ["--runs", "9", "--timeout-ticks", "400000"];
         platform.says(folder.path(), &[&FAILING[..], &options].concat(), 1);
         let read = |name: &String| std::fs::read(folder.path().join("crashes").join(name)).unwrap();
         let found = findings(folder.path());

@@ -1,10 +1,10 @@
 //! What a frame's record holds.
 
 use crate::emit::{RECORD_HEADER_BYTES, bytes_of, nullable};
+use crate::helper::type_name;
 use crate::module::Module;
 use crate::pc::OrigPc;
 use crate::plan::Source;
-use crate::whole::type_name;
 use crate::{SiteKind, TransformError};
 use wasm_encoder::ValType;
 

@@ -5,6 +5,7 @@
 
 mod coverage;
 mod emit;
+mod helper;
 mod imports;
 mod layout;
 mod live;

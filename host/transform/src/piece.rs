@@ -6,6 +6,7 @@
 //! It depends on the original module and the variant alone, not on any stack, so compiled pieces can be kept.
 
 use crate::emit::{Added, Checks as _, Feedback, Form, Helper, Links, emit};
+use crate::helper::{helper_name, helper_signature};
 use crate::imports::{
     ACCESS, COMPARE, LOOK, POLL, TRAP, access_signature, compare_signature, look_signature,
     trap_signature,
@@ -14,7 +15,7 @@ use crate::module::{Module, Signature};
 use crate::pc::OffsetMap;
 use crate::plan::Plan;
 use crate::reach::Capturable;
-use crate::whole::{helper_name, helper_signature, hints_section, joined, locals_declaration};
+use crate::whole::{hints_section, joined, locals_declaration};
 use crate::{SiteKind, TransformError};
 use std::collections::HashMap;
 use wasm_encoder::{
