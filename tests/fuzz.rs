@@ -652,8 +652,12 @@ fn an_interrupt_ends_a_long_run() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
-    expect_code(&output, 0);
-    assert!(text(&output.stderr).contains("interrupted: 0 runs"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    match output.status.code() {
+        Some(0) => assert!(said.contains("interrupted: 0 runs"), "{said}"),
+        // This machine was so slow that it had not begun.
+        code => assert!(code == Some(130) && said.contains("interrupted before"), "{said}"),
+    }
 }
 
 #[test]
