@@ -357,6 +357,40 @@ fn nothing_is_left_for_the_next_input() {
 }
 
 #[test]
+fn a_finding_of_a_program_with_folders_is_minimized_with_them() {
+    let folder = scratch();
+    let folder = folder.path();
+    // Fails if the file is there and the input has three bytes.
+    let module = r#"(module
+      (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 100) "data")
+      (func $bad unreachable)
+      (func (export "LLVMFuzzerTestOneInput") (param $p i32) (param $n i32) (result i32)
+        (if (i32.gt_u (local.get $n) (i32.const 2)) (then
+          (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4)
+                (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 300)))
+            (then (call $bad)))))
+        (i32.const 0)))"#;
+    write(folder, "t.wat", module);
+    for name in ["world", "corpus"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+    }
+    write(folder, "world/data", "here");
+    write(folder, "corpus/long", "long enough");
+    let mut arguments = vec!["fuzz", "t.wat", "--runs", "1", "--seed", "1", "--dir", "world"];
+    arguments.extend(FUZZ);
+    err(folder, &arguments, 1);
+    let trace = only_finding(folder);
+    out(folder, &["repro", &trace, "--against", "t.wat", "--dir", "world"], 0);
+    let said = err(folder, &["minimize", &trace], 2);
+    assert!(said.contains("--dir"), "{said}");
+    let said = out(folder, &["minimize", &trace, "--dir", "world"], 0);
+    assert!(said.starts_with("11 bytes to 3, in "), "{said}");
+}
+
+#[test]
 fn what_a_target_rejects_is_not_kept() {
     let folder = scratch();
     let folder = folder.path();

@@ -117,7 +117,9 @@ fn unsafe_is_only_where_it_may_be() {
         }
         let used = text.lines().find(|line| {
             let code = line.split("//").next().unwrap_or_default();
-            code.contains("unsafe ") || code.contains("unsafe{")
+            // LibAFL links to a symbol that has to have its name.
+            let is_symbol = name == "host/fuzz/src/clock.rs" && code == "#[unsafe(no_mangle)]";
+            !is_symbol && ["unsafe ", "unsafe{", "unsafe("].iter().any(|word| code.contains(word))
         });
         assert_eq!(used, None, "{name}");
     }

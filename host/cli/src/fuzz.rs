@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wrr::format::{INPUT_BYTES_MAX, Limits};
-use wrr::{Trace, Variant};
+use wrr::{Preopen, Trace, Variant};
 use wrr_fuzz::{
     Against, Campaign, CampaignOptions, Found, MinimizedCorpus, Runner, Target, TargetOptions,
     Verdict, minimize_corpus, parse_dictionary,
@@ -69,9 +69,8 @@ pub fn fuzz(arguments: &FuzzArgs) -> anyhow::Result<i32> {
         over.store(true, Ordering::Relaxed);
         ended
     });
-    let interrupted = !matches!(arguments.runs, Some(runs) if campaign.figures()().runs >= runs)
-        && stop.load(Ordering::Relaxed)
-        && arguments.time.is_none_or(|time| status.elapsed() < time);
+    let interrupted =
+        stop.load(Ordering::Relaxed) && arguments.time.is_none_or(|time| status.elapsed() < time);
     let ended = match ended {
         Ok(ended) => ended,
         Err(wrr_fuzz::FuzzError::Interrupted) => {
@@ -165,7 +164,7 @@ fn target(
     let options = TargetOptions {
         args: args.to_vec(),
         env: environment(&rules.env)?,
-        preopens: rules.dirs.iter().map(|dir| preopen(dir)).collect(),
+        preopens: folders(&rules.dirs),
         limits: Limits { memory_bytes_max: rules.memory_limit, ..Limits::default() },
         input_bytes_max,
         timeout_ticks: rules.timeout_ticks,
@@ -200,6 +199,10 @@ fn shrink_corpus(
         writeln!(out, "the other {gone}{failing} are in {}", aside.display())?;
     }
     Ok(0)
+}
+
+fn folders(dirs: &[String]) -> Vec<Preopen> {
+    dirs.iter().map(|dir| preopen(dir)).collect()
 }
 
 fn bar(what: &str) -> ProgressBar {
@@ -250,7 +253,13 @@ pub fn repro(arguments: &ReproArgs) -> anyhow::Result<i32> {
             let module =
                 std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            let against = wrr_fuzz::against(&trace, module, &name, cache(), &progress)?;
+            let against = wrr_fuzz::against(
+                &trace,
+                (module, &name),
+                folders(&arguments.rules.dirs),
+                cache(),
+                &progress,
+            )?;
             (against.to_string(), matches!(against, Against::Same(_)))
         }
     };
@@ -265,13 +274,20 @@ pub fn minimize(arguments: &MinimizeArgs) -> anyhow::Result<i32> {
     let trace = Trace::open(&arguments.file)?.with(None, &progress);
     let bar = bar("tries");
     let mut shown = Instant::now();
-    let minimized = wrr_fuzz::minimize(&trace, cache(), &progress, &stop, &mut |len| {
-        bar.inc(1);
-        if shown.elapsed() > Duration::from_millis(200) {
-            bar.set_message(format!("with {len} bytes"));
-            shown = Instant::now();
-        }
-    });
+    let minimized = wrr_fuzz::minimize(
+        &trace,
+        folders(&arguments.dirs),
+        cache(),
+        &progress,
+        &stop,
+        &mut |len| {
+            bar.inc(1);
+            if shown.elapsed() > Duration::from_millis(200) {
+                bar.set_message(format!("with {len} bytes"));
+                shown = Instant::now();
+            }
+        },
+    );
     bar.finish_and_clear();
     let minimized = minimized?;
     let mut out = std::io::stdout().lock();

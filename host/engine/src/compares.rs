@@ -13,7 +13,7 @@ const COMPARISONS_MAX: usize = 1 << 16;
 const BYTES_MAX: usize = 64;
 
 /// What is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operands {
     /// Numbers of 32 bits.
     I32(u32, u32),

@@ -99,6 +99,8 @@ pub(crate) struct Shared<'a> {
     pub observer: &'a dyn Observer,
     /// A worker has failed.
     broken: AtomicBool,
+    /// All runs were made. Others finish theirs.
+    exhausted: AtomicBool,
     known: Mutex<HashSet<FailureKey>>,
     found: Mutex<Vec<Found>>,
     /// New inputs, with the workers that made them.
@@ -155,6 +157,7 @@ impl Campaign {
             tokens: &options.tokens,
             observer: options.observer,
             broken: AtomicBool::new(false),
+            exhausted: AtomicBool::new(false),
             known: Mutex::new(known),
             found: Mutex::default(),
             news: Mutex::default(),
@@ -244,7 +247,9 @@ impl Figures {
 impl Shared<'_> {
     /// Whether the campaign is to end.
     pub fn is_over(&self) -> bool {
-        self.options.stop.load(Ordering::Relaxed) || self.broken.load(Ordering::Relaxed)
+        [&*self.options.stop, &self.broken, &self.exhausted]
+            .iter()
+            .any(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Whether one more input may be tried, which counts as tried then.
@@ -255,7 +260,7 @@ impl Shared<'_> {
         let before = self.figures.runs.fetch_add(1, Ordering::Relaxed);
         if self.options.runs.is_some_and(|most| before >= most) {
             self.figures.runs.fetch_sub(1, Ordering::Relaxed);
-            self.options.stop.store(true, Ordering::Relaxed);
+            self.exhausted.store(true, Ordering::Relaxed);
             return false;
         }
         true
@@ -274,11 +279,6 @@ impl Shared<'_> {
     /// An input has failed.
     pub fn failed(&self) {
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether a failure has been found already.
-    pub fn knows(&self, key: &FailureKey) -> bool {
-        locked(&self.known).contains(key)
     }
 
     /// Writes a failure, if it is new.

@@ -9,7 +9,7 @@ use crate::{FuzzError, Runner, Target, Written, write_finding};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wrr::format::Failure;
-use wrr::{CodeCache, Observer, Trace, Variant};
+use wrr::{CodeCache, Observer, Preopen, Trace, Variant};
 
 /// What [`minimize`] came to.
 #[derive(Clone, Debug)]
@@ -94,6 +94,7 @@ impl Search<'_> {
 /// [`FuzzError::NoFinding`]; [`FuzzError::NoFailure`] if the input does not fail; as [`write_finding`].
 pub fn minimize(
     trace: &Trace<'_>,
+    preopens: Vec<Preopen>,
     cache: Option<CodeCache>,
     observer: &dyn Observer,
     stop: &Arc<AtomicBool>,
@@ -102,14 +103,14 @@ pub fn minimize(
     let path = trace.reader().path().to_owned();
     let finding =
         trace.reader().finding().ok_or_else(|| FuzzError::NoFinding { path: path.clone() })?;
-    let target = Target::of_finding(trace, finding, cache)?;
+    let target = Target::of_finding(trace, finding, preopens, cache)?;
     let runner = Runner::start_until(&target, Variant::Covered, stop, observer)?;
     let mut input = finding.input.clone();
     let wanted = key(&finding.failure);
     let mut search = Search { runner, wanted, runs: 0, on_run, stop };
     if !search.fails(&input)? && !search.is_stopped() {
         return Err(FuzzError::NoFailure {
-            what: "the input does not fail any more as it did when it was recorded; `wrr repro` says more".to_owned(),
+            what: "the input does not fail any more as it did when it was recorded; give the folders that it had (--dir), `wrr repro` says more".to_owned(),
         });
     }
     search.shrink(&mut input)?;

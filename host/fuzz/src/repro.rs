@@ -5,7 +5,7 @@ use crate::finding::same_end;
 use crate::{FuzzError, Runner, Target};
 use std::path::Path;
 use wrr::format::{Failure, Finding};
-use wrr::{CodeCache, Error, Observer, ReplayOutput, Trace, Variant};
+use wrr::{CodeCache, Error, Observer, Preopen, ReplayOutput, Trace, Variant};
 
 /// What a finding came to when it was repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +72,13 @@ pub fn repro(trace: &Trace<'_>) -> Result<Verdict, FuzzError> {
 /// [`FuzzError::NoFinding`]; the module is no target.
 pub fn against(
     trace: &Trace<'_>,
-    module: Vec<u8>,
-    name: &str,
+    (module, name): (Vec<u8>, &str),
+    preopens: Vec<Preopen>,
     cache: Option<CodeCache>,
     observer: &dyn Observer,
 ) -> Result<Against, FuzzError> {
     let finding = finding_of(trace)?;
-    let mut options = Target::options_of(trace, finding);
+    let mut options = Target::options_of(trace, finding, preopens);
     // As the recorded one was asked to, if it was asked for a file.
     if let wrr::format::Given::File(path) = &finding.given {
         for arg in &mut options.args {

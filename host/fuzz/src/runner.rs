@@ -158,23 +158,23 @@ impl Runner {
     /// As [`Runner::run`].
     pub fn examine(&mut self, input: &[u8]) -> Result<Run, FuzzError> {
         let mut run = self.run(input)?;
-        let exited = |failure: &Failure| matches!(failure.kind, FailureKind::Exit(_));
-        if run.failure.as_ref().is_some_and(exited) {
-            let events = self.session.events()?;
-            if let Some(last) = events.0.checked_sub(1) {
-                self.go_back()?;
-                self.give(input)?;
-                if self.session.run_until(Until::Event(EventIndex(last)))? == Reached::Stopped {
-                    let stack = self.session.stack()?;
-                    let frames = stack.into_iter().take(wrr::BACKTRACE_FRAMES_MAX);
-                    let frames = frames.map(|f| failure::frame(Frame::from(f))).collect();
-                    if let Some(failure) = &mut run.failure {
-                        failure.frames = frames;
-                    }
-                }
-            }
+        if let Some(failure) = &mut run.failure {
+            self.locate(input, failure)?;
         }
         Ok(run)
+    }
+
+    /// Finds out where the program stood when it exited, if that is how the last run failed: of other failures it is known.
+    pub(crate) fn locate(&mut self, input: &[u8], failure: &mut Failure) -> Result<(), FuzzError> {
+        let last = self.session.events()?.0.checked_sub(1);
+        let (FailureKind::Exit(_), Some(last)) = (failure.kind, last) else { return Ok(()) };
+        self.go_back()?;
+        self.give(input)?;
+        if self.session.run_until(Until::Event(EventIndex(last)))? == Reached::Stopped {
+            let stack = self.session.stack()?.into_iter().take(wrr::BACKTRACE_FRAMES_MAX);
+            failure.frames = stack.map(|f| failure::frame(Frame::from(f))).collect();
+        }
+        Ok(())
     }
 
     /// The counters of the last run, which the caller sets to zero again.

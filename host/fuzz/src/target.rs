@@ -102,28 +102,33 @@ impl Target {
         Target::of(module, name, given, options, cache)
     }
 
-    /// The target that a finding is of, from its recording: the module is a command already.
+    /// The target that a finding is of, from its recording: the module is a command already. The directories that it had are those of the caller.
     ///
     /// # Errors
     /// The recording cannot be read; there is no room for a temporary directory.
     pub fn of_finding(
         trace: &wrr::Trace<'_>,
         finding: &Finding,
+        preopens: Vec<Preopen>,
         cache: Option<CodeCache>,
     ) -> Result<Target, FuzzError> {
         let manifest = trace.reader().manifest();
-        let options = Target::options_of(trace, finding);
+        let options = Target::options_of(trace, finding, preopens);
         let module = trace.reader().module()?;
         Target::of(module, &manifest.name, finding.given.clone(), options, cache)
     }
 
     /// How the target of a finding was run.
-    pub(crate) fn options_of(trace: &wrr::Trace<'_>, finding: &Finding) -> TargetOptions {
+    pub(crate) fn options_of(
+        trace: &wrr::Trace<'_>,
+        finding: &Finding,
+        preopens: Vec<Preopen>,
+    ) -> TargetOptions {
         let manifest = trace.reader().manifest();
         TargetOptions {
             args: manifest.args.iter().skip(1).cloned().collect(),
             env: manifest.env.clone(),
-            preopens: Vec::new(),
+            preopens,
             limits: manifest.limits,
             input_bytes_max: u32::try_from(finding.input.len().max(4096)).unwrap_or(u32::MAX),
             timeout_ticks: finding.timeout_ticks,

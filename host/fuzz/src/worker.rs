@@ -2,7 +2,6 @@
 
 use crate::campaign::{Order, Shared};
 use crate::correspondence::candidates;
-use crate::failure::key;
 use crate::{FuzzError, Runner};
 use libafl::HasMetadata as _;
 use libafl::corpus::HasCurrentCorpusId as _;
@@ -112,23 +111,14 @@ impl Program<'_> {
                 self.covered += usize::from(!std::mem::replace(seen, true));
             }
         }
-        let Some(failure) = run.failure else {
+        let Some(mut failure) = run.failure else {
             return Ok(if run.rejected { ExitKind::Crash } else { ExitKind::Ok });
         };
         self.shared.failed();
-        let is_exit = matches!(failure.kind, wrr::format::FailureKind::Exit(_));
-        // A failure that is known already by the frames at hand need not be looked at again.
-        if is_exit || !self.shared.knows(&key(&failure)) {
-            let examined = self.runner.examine(input)?;
-            self.runner.counts()?.fill(0);
-            if let Some(failure) = examined.failure {
-                self.shared.found(
-                    self.runner.target(),
-                    input,
-                    (failure, self.runner.starts_at()),
-                )?;
-            }
-        }
+        self.runner.locate(input, &mut failure)?;
+        self.runner.counts()?.fill(0);
+        let start = self.runner.starts_at();
+        self.shared.found(self.runner.target(), input, (failure, start))?;
         Ok(ExitKind::Crash)
     }
 }
@@ -261,7 +251,7 @@ fn values(compares: &[Comparison]) -> Vec<CmpValues> {
             Operands::Bytes(..) => None,
         };
         if let Some(value) = value
-            && seen.insert((*at, format!("{operands:?}")))
+            && seen.insert((*at, operands))
         {
             list.push(value);
         }

@@ -102,6 +102,9 @@ The verdict is one line. Exit codes: 0 it fails as recorded (with --against, in 
 pub struct MinimizeArgs {
     /// A finding's recording
     pub file: PathBuf,
+    /// A folder that the program had, under its own name or as GUEST (repeatable)
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    pub dirs: Vec<String>,
 }
 
 /// A time that may be long.
