@@ -709,17 +709,23 @@ fn a_program_without_decisions_can_be_fuzzed() {
     err(folder, &arguments, 0);
 }
 
-#[test]
-fn a_finding_that_was_cut_off_is_found_again() {
-    let folder = scratch();
-    let folder = folder.path();
+/// A campaign that finds one failure: its arguments, and the recording.
+#[track_caller]
+fn one_finding(folder: &Path) -> (Vec<&'static str>, String) {
     write(folder, "t.wat", text_library(FAILS_ON_A));
     std::fs::create_dir(folder.join("corpus")).unwrap();
     write(folder, "corpus/a", "A");
     let mut arguments = vec!["fuzz", "t.wat", "--runs", "2", "--seed", "1"];
     arguments.extend(FUZZ);
     err(folder, &arguments, 1);
-    let trace = only_finding(folder);
+    (arguments, only_finding(folder))
+}
+
+#[test]
+fn a_finding_that_was_cut_off_is_found_again() {
+    let folder = scratch();
+    let folder = folder.path();
+    let (arguments, trace) = one_finding(folder);
     let whole = std::fs::read(folder.join(&trace)).unwrap();
     write(folder, &trace, &whole[..whole.len() / 2]);
     let said = err(folder, &arguments, 1);
@@ -732,13 +738,7 @@ fn a_finding_that_was_cut_off_is_found_again() {
 fn a_damaged_finding_is_an_error_not_a_verdict() {
     let folder = scratch();
     let folder = folder.path();
-    write(folder, "t.wat", text_library(FAILS_ON_A));
-    std::fs::create_dir(folder.join("corpus")).unwrap();
-    write(folder, "corpus/a", "A");
-    let mut arguments = vec!["fuzz", "t.wat", "--runs", "2", "--seed", "1"];
-    arguments.extend(FUZZ);
-    err(folder, &arguments, 1);
-    let trace = only_finding(folder);
+    let (_, trace) = one_finding(folder);
     let whole = std::fs::read(folder.join(&trace)).unwrap();
     // Every byte is checked, and so is that the file ends where it should.
     for at in (0..whole.len()).step_by(7) {
