@@ -1,6 +1,10 @@
-//! Builds the guest with cargo, finds its evaluation loop, and packs it.
+//! Builds the guest with cargo, finds its evaluation loop, and packs it: once for all profiles and targets.
+//!
+//! The packed guest is cached in `guest-interp/target/packed`, named by a hash of what it is made from.
+//! Builds for other profiles and targets copy it from there.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wasm_encoder::{Encode as _, Section as _};
@@ -17,23 +21,73 @@ const EVALUATION: [&str; 2] = ["14ExecutingFrame", "3run"];
 /// What stands behind the name of a function itself, and not behind that of a closure in it.
 const HASH: &str = "17h";
 
-/// How well it is packed: it is done once for each build, and unpacking does not depend on it.
+/// How well it is packed: it is done once, and unpacking does not depend on it.
 const LEVEL: i32 = 15;
 
+/// What the guest is built from, relative to `guest-interp`.
+const SOURCES: [&str; 3] = ["src", "Cargo.toml", "Cargo.lock"];
+
 fn main() -> Result<()> {
-    let guest = Path::new(&env("CARGO_MANIFEST_DIR")?).join("../../guest-interp");
-    for part in ["src", "Cargo.toml", "Cargo.lock"] {
+    let here = PathBuf::from(env("CARGO_MANIFEST_DIR")?);
+    let guest = here.join("../../guest-interp");
+    for part in SOURCES {
         println!("cargo::rerun-if-changed={}", guest.join(part).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let wasm = build(&guest)?;
+    let folder = guest.join("target/packed");
+    let cached = folder.join(format!("python-{:016x}.wasm.zst", fingerprint(&here, &guest)?));
+    if !cached.exists() {
+        let packed = pack(&guest)?;
+        // Concurrent builds each write their own temporary file, and rename it when it is complete.
+        std::fs::create_dir_all(&folder)?;
+        let temporary = folder.join(format!("{}.tmp", std::process::id()));
+        std::fs::write(&temporary, packed)?;
+        std::fs::rename(&temporary, &cached)?;
+    }
+    let output = Path::new(&env("OUT_DIR")?).join("python.wasm.zst");
+    std::fs::copy(&cached, &output).with_context(|| format!("{}", cached.display()))?;
+    Ok(())
+}
+
+/// Hash of what the packed guest depends on: its sources, this build script, the compiler.
+fn fingerprint(here: &Path, guest: &Path) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let mut files = vec![here.join("build.rs"), here.join("Cargo.toml")];
+    for part in SOURCES {
+        list(&guest.join(part), &mut files)?;
+    }
+    for file in files {
+        // Relative, so that moving the checkout changes nothing.
+        file.strip_prefix(guest).unwrap_or(Path::new("")).hash(&mut hasher);
+        std::fs::read(&file).with_context(|| format!("{}", file.display()))?.hash(&mut hasher);
+    }
+    let compiler =
+        Command::new(env("RUSTC")?).arg("-vV").output().context("rustc does not start")?;
+    ensure!(compiler.status.success(), "rustc -vV failed");
+    compiler.stdout.hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// Appends a file, or all files below a folder, sorted by name.
+fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path).with_context(|| format!("{}", path.display()))?;
+    let mut names = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    names.sort();
+    names.iter().try_for_each(|name| list(name, files))
+}
+
+/// Builds the guest, adds its passages, compresses it.
+fn pack(guest: &Path) -> Result<Vec<u8>> {
+    let wasm = build(guest)?;
     let mut module = std::fs::read(&wasm).with_context(|| format!("{}", wasm.display()))?;
     let passages = passages(&module).context("the evaluation loop of the guest")?;
     wasm_encoder::CustomSection { name: PASSAGES.into(), data: passages.into() }
         .append_to(&mut module);
-    let packed = zstd::encode_all(&module[..], LEVEL)?;
-    std::fs::write(Path::new(&env("OUT_DIR")?).join("python.wasm.zst"), packed)?;
-    Ok(())
+    Ok(zstd::encode_all(&module[..], LEVEL)?)
 }
 
 fn env(name: &str) -> Result<String> {
