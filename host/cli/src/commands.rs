@@ -16,6 +16,7 @@ use indicatif::HumanBytes;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wrr::format::{EventIndex, Function, Tail, TraceReader};
 use wrr::{CodeCache, Ending, Job, LiveConfig, Preopen, RecordOptions, Replayed, Stdin, Trace};
 
@@ -323,6 +324,9 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
         let (tick, event) = (origin.tick.0, origin.event.0);
         line("resumed", format!("from {} at tick {tick}, behind {event} events", origin.trace))?;
     }
+    if let Some(plan) = reader.checkpoint_plan() {
+        line("spacing", spacing_line(plan, reader.checkpoint_gap_ns_max().ok().flatten()))?;
+    }
     for (place, checkpoint) in reader.checkpoints().iter().enumerate() {
         let name = if place == 0 { "checkpoints" } else { "" };
         line(name, checkpoint_line(checkpoint))?;
@@ -338,12 +342,20 @@ fn info(file: &Path, as_json: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
+fn spacing_line(plan: &wrr::format::CheckpointPlan, gap_ns_max: Option<u64>) -> String {
+    let every = Duration::from_nanos(plan.every_ns);
+    let longest = gap_ns_max.map_or_else(String::new, |gap| {
+        format!(", at most {:.1} s without one", Duration::from_nanos(gap).as_secs_f64())
+    });
+    format!("a checkpoint every {every:?}{longest}; written pages found by {}", plan.tracker)
+}
+
 fn checkpoint_line(checkpoint: &wrr::format::CheckpointEntry) -> String {
     let pages = HumanBytes(checkpoint.page_bytes_stored);
     let own = HumanBytes(checkpoint.stored_bytes);
     let name = checkpoint.name.as_ref().map_or_else(String::new, |name| format!(" @{name}"));
     let (tick, event) = (checkpoint.tick.0, checkpoint.event.0);
-    format!("{tick:>14} behind {event} events, {pages} of new pages, {own} of its own{name}")
+    format!("{tick:>14} after {event} events, {pages} of new pages, {own} of its own{name}")
 }
 
 fn events(file: &Path, from: u64, to: Option<u64>, as_json: bool) -> anyhow::Result<i32> {

@@ -137,6 +137,11 @@ pub fn info(reader: &TraceReader, totals: &crate::commands::Totals) -> Value {
             "tick": checkpoint.tick.0, "event": checkpoint.event.0, "name": checkpoint.name,
             "stored_bytes": checkpoint.stored_bytes, "page_bytes_stored": checkpoint.page_bytes_stored,
         })).collect::<Value>(),
+        "checkpoint_plan": reader.checkpoint_plan().map(|plan| json!({
+            "every_ns": plan.every_ns,
+            "tracker": plan.tracker,
+            "gap_ns_max": reader.checkpoint_gap_ns_max().ok().flatten(),
+        })),
         "host": reader.host_note().map(|HostNote { os, arch, started_unix_ns }| {
             json!({"os": os, "arch": arch, "started_unix_ns": started_unix_ns})
         }),

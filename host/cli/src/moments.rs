@@ -49,21 +49,12 @@ pub fn checkpoints(
         Some(Every::Off) => return Ok(None),
         Some(Every::Ticks(ticks)) => Spacing::Ticks(ticks),
         Some(Every::Time(time)) => by_time(time),
-        // Checkpoints are taken by a second replay of the run. With one processor that would halve its speed.
-        None if !deterministic && processors() < 2 => {
-            tracing::debug!("one processor: no checkpoints; `wrr index` adds them later");
-            return Ok(None);
-        }
         None => by_time(CHECKPOINT_EVERY),
     };
     if let Some(kind) = arguments.tracker {
         kind.probe()?;
     }
     Ok(Some(Checkpoints { spacing, tracker: arguments.tracker }))
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 pub fn replay(arguments: &ReplayArgs) -> anyhow::Result<i32> {

@@ -129,8 +129,8 @@ fn kind(trap: Trap) -> TrapKind {
 
 /// The frames in terms of the original module.
 fn backtrace(guest: &Guest, trace: &WasmBacktrace) -> Backtrace {
-    let frames = trace.frames().iter().filter_map(|frame| {
-        let (function, map) = match guest.pieces.of_module(frame.module()) {
+    let frames = trace.frames().iter().take(BACKTRACE_FRAMES_MAX).filter_map(|frame| {
+        let (function, map) = match guest.store.data().ready.piece_of(frame.module()) {
             Some(piece) => (piece.function(), guest.program.piece_map(guest.variant, piece)),
             None => {
                 let original = guest.program.original().ok()?;

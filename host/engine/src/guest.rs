@@ -11,8 +11,10 @@
 //! Invariant: while the guest is stopped, its state is in its memories, globals, tables and frames, and nowhere else.
 
 mod control;
+mod poll;
 
 pub(crate) use control::serve_control;
+pub use poll::{Beat, Heart};
 
 use crate::accesses::{Accesses, access};
 use crate::admit::Refusal;
@@ -26,8 +28,10 @@ use crate::look::{Lookers, Looking, look_of};
 use crate::pieces::Pieces;
 use crate::preview1::define_preview1;
 use crate::program::{Compiled, Program};
+use crate::readiness::Readiness;
+use crate::written::Written;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use wasmtime::{Caller, Extern, Func, Global, Instance, Linker, Memory, Store, Table, Trap, Val};
 use wrr_trace::{Ending, EventIndex, FrameState, Function, Pause, Phase, Tick};
 use wrr_transform::{HOST_FUNCTIONS, HostTrap, Variant};
@@ -68,21 +72,6 @@ pub enum Reached {
     Ended(Ended),
 }
 
-/// What a [`Heart`] wants at a beat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
-    /// The next beat after so many ticks.
-    After(u64),
-    /// Stop here.
-    Stop,
-}
-
-/// Is asked now and then while the guest computes, at possible stops.
-pub trait Heart: Send {
-    /// The guest is at this tick.
-    fn beat(&mut self, host: &mut Host, tick: Tick) -> Beat;
-}
-
 /// What ended a run from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bound {
@@ -104,6 +93,10 @@ pub(crate) struct State {
     stop_tick: u64,
     stop_event: Option<u64>,
     heart: Option<(Box<dyn Heart>, u64)>,
+    /// The heart has stopped the guest.
+    heart_stopped: bool,
+    /// Which stacks can be captured without a wait for the compiler.
+    pub ready: Readiness,
     /// Where the native stack was when the guest was entered.
     stack_base: usize,
     /// Set by a stop: what the guest was stopped in.
@@ -151,8 +144,10 @@ pub(crate) struct Parts {
 /// A running, stopped or ended instance.
 pub struct Guest {
     /// Dropped before the store, because trackers look after its memories.
+    pub(crate) written: Written,
+    /// What a trace has of the memories, if checkpoints are taken.
     pub(crate) images: Option<Images>,
-    /// As `images`, for states that are kept in memory.
+    /// What the memories held when a state was kept.
     pub(crate) held: Held,
     pub(crate) program: Program,
     pub(crate) variant: Variant,
@@ -280,6 +275,8 @@ impl Guest {
             stop_tick: NEVER,
             stop_event: None,
             heart: None,
+            heart_stopped: false,
+            ready: Readiness::of(program, variant),
             stack_base: 0,
             pause: None,
             waits: false,
@@ -297,7 +294,7 @@ impl Guest {
         store.limiter(|state| &mut state.limiter);
         let mut linker = Linker::new(&program.engine);
         define_preview1(&mut linker).map_err(|e| Refusal::Engine(format!("{e:#}")))?;
-        let poll = Func::wrap(&mut store, poll);
+        let poll = Func::wrap(&mut store, poll::poll);
         let (look, lookers) = look_of(&mut store, program, variant, poll)?;
         let access = Func::wrap(&mut store, access);
         let compare = Func::wrap(&mut store, compare);
@@ -314,6 +311,7 @@ impl Guest {
         let parts = Parts::of(&mut store, main, compiled)?;
         store.data_mut().parts = Some(parts);
         let mut guest = Guest {
+            written: Written::default(),
             images: None,
             held: Held::default(),
             handles: None,
@@ -402,6 +400,12 @@ impl Guest {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.store.data().waits
+    }
+
+    /// Whether it was the [`Heart`] that stopped the guest, rather than what [`Guest::go`] was to stop at.
+    #[must_use]
+    pub fn stopped_by_heart(&self) -> bool {
+        self.store.data().heart_stopped
     }
 
     /// Whether the guest has come to its end, and has no state to go on from.
@@ -509,6 +513,7 @@ impl Guest {
     pub(crate) fn set_stop(&mut self, until: Until) {
         let state = self.store.data_mut();
         state.waits = false;
+        state.heart_stopped = false;
         state.bound = None;
         (state.stop_tick, state.stop_event) = match until {
             Until::End | Until::Entry => (NEVER, None),
@@ -686,46 +691,6 @@ pub(crate) fn tick_of(caller: &mut Caller<'_, State>) -> Tick {
     let left = caller.data().parts.expect("a guest runs").left;
     let left = left.get(&mut *caller).unwrap_i64();
     Tick(caller.data().armed.wrapping_sub(left as u64))
-}
-
-/// The guest's counter has run out.
-fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
-    let parts = caller.data().parts.expect("a guest runs");
-    let left = parts.left.get(&mut caller).unwrap_i64();
-    let state = caller.data_mut();
-    let tick = state.armed.wrapping_sub(left as u64);
-    if tick >= state.deadline {
-        state.bound = Some(Bound::Ticks);
-        return Err(Trap::Interrupt.into());
-    }
-    if let Some((interrupt, at)) = &state.interrupt
-        && tick >= *at
-        && interrupt.load(Ordering::Relaxed)
-    {
-        state.bound = Some(Bound::Asked);
-        return Err(Trap::Interrupt.into());
-    }
-    let mut stops = tick >= state.stop_tick;
-    if let Some((heart, at)) = &mut state.heart
-        && tick >= *at
-    {
-        match heart.beat(&mut state.host, Tick(tick)) {
-            Beat::After(ticks) => *at = tick.saturating_add(ticks.max(1)).min(NEVER),
-            Beat::Stop => {
-                *at = tick.saturating_add(1);
-                stops = true;
-            }
-        }
-    }
-    if stops && state.accesses.is_some() {
-        // This variant cannot be stopped.
-        return Err(Trap::Interrupt.into());
-    }
-    if stops {
-        return stop(&mut caller, Pause::Tick);
-    }
-    arm(parts.left, &mut caller, tick);
-    Ok(())
 }
 
 /// The guest traps in a way that it has no instruction for.

@@ -1,199 +1,125 @@
-//! The contents of a guest's memories, kept as pages from one checkpoint to the next.
+//! The contents of a guest's memories as pages of a trace, kept up to date from one checkpoint to the next.
 //!
-//! Guest memories are [`Mapping`]s of ours, so that every kind of tracker works on them.
+//! Invariant: after an update the maps say what the memories hold.
 
 use crate::admit::Refusal;
 use crate::guest::State;
-use std::collections::HashMap;
+use crate::written::{Reader, Written};
 use std::ops::Range;
-use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
-use wrr_pages::{
-    COMPARE_BYTES_MAX, DirtyTracker, Mapping, PageMap, PageStore, Region, TrackerKind, choose,
-};
+use wasmtime::{Memory, Store};
+use wrr_pages::{Dirty, PAGE_BYTES, PageMap, PageStore};
 use wrr_trace::{MemoryState, PageId, PageRun};
 
-/// The address space that is reserved for a memory, in which it grows. A 32-bit host has room for few gigabytes in all,
-/// and a recording takes two guests with two memories each; there a memory that grows further ends the run.
-pub(crate) const RESERVED_BYTES: u64 =
-    if cfg!(target_pointer_width = "32") { 512 << 20 } else { 4 << 30 };
-
-/// Makes the memories of guests, and finds them again.
-#[derive(Default)]
-pub(crate) struct Mappings {
-    /// By address.
-    made: Mutex<HashMap<usize, Weak<Mutex<Mapping>>>>,
-}
-
-struct GuestMemory(Arc<Mutex<Mapping>>);
-
-impl GuestMemory {
-    fn mapping(&self) -> MutexGuard<'_, Mapping> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Mappings {
-    /// Makes a memory smaller. The engine learns of it when the memory grows, if only by nothing.
-    ///
-    /// # Safety
-    /// Nothing of the guest runs, and nobody has the memory's bytes; the engine is told before either is the case again.
-    unsafe fn shrink(&self, base: usize, bytes: usize) -> std::io::Result<()> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapping = made.get(&base).and_then(Weak::upgrade);
-        let mapping = mapping.ok_or_else(|| std::io::Error::other("no such memory"))?;
-        mapping.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(bytes)
-    }
-}
-
-/// Makes a memory of a stopped guest smaller: what was behind the new end is gone.
-pub(crate) fn shrink(
-    store: &mut Store<State>,
-    memory: Memory,
-    mappings: &Mappings,
-    bytes: usize,
-) -> Result<(), Refusal> {
-    let failed = |error: &dyn std::fmt::Display| Refusal::Engine(error.to_string());
-    let base = memory.data_ptr(&*store) as usize;
-    // SAFETY: the store is borrowed exclusively, so nothing of it runs and nobody has the bytes; the next line tells the engine.
-    unsafe { mappings.shrink(base, bytes) }.map_err(|e| failed(&e))?;
-    // Whenever a memory grows the engine takes its size from the mapping.
-    memory.grow(&mut *store, 0).map_err(|e| failed(&e))?;
-    match memory.data_size(&*store) == bytes {
-        true => Ok(()),
-        false => Err(failed(&"the engine does not see that a memory has become smaller")),
-    }
-}
-
-// SAFETY: `new_memory` must give memory that is zero, accessible for `minimum` bytes, reserved for as many bytes as
-// asked, and followed by an inaccessible guard: that is what `Mapping::reserve` promises.
-unsafe impl MemoryCreator for Mappings {
-    fn new_memory(
-        &self,
-        _ty: MemoryType,
-        minimum: usize,
-        maximum: Option<usize>,
-        reserved_size_in_bytes: Option<usize>,
-        guard_size_in_bytes: usize,
-    ) -> Result<Box<dyn LinearMemory>, String> {
-        let reserved = reserved_size_in_bytes.or(maximum).unwrap_or(minimum);
-        // Compiled code for 64-bit hosts counts on the whole reservation; Pulley checks every access.
-        let needed = if cfg!(target_pointer_width = "32") { maximum } else { None };
-        let reserve = reserved.min(needed.unwrap_or(usize::MAX)).max(minimum);
-        let mapping = Mapping::reserve(minimum, reserve, guard_size_in_bytes)
-            .map_err(|e| format!("no memory of {reserve} bytes: {e}"))?;
-        let address = mapping.base() as usize;
-        let mapping = Arc::new(Mutex::new(mapping));
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|_, mapping| mapping.strong_count() > 0);
-        made.insert(address, Arc::downgrade(&mapping));
-        Ok(Box::new(GuestMemory(mapping)))
-    }
-}
-
-// SAFETY: the base of a `Mapping` never moves, its bytes below `len` stay accessible until it is dropped or `shrink` is called,
-// which tells the engine, and growing keeps what is there; see its documentation.
-unsafe impl LinearMemory for GuestMemory {
-    fn byte_size(&self) -> usize {
-        self.mapping().len()
-    }
-    fn byte_capacity(&self) -> usize {
-        self.mapping().capacity()
-    }
-    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
-        self.mapping().grow_to(new_size).map_err(wasmtime::Error::from)
-    }
-    fn as_ptr(&self) -> *mut u8 {
-        self.mapping().base()
-    }
-}
+/// How many pages are looked at before new ones are handed on.
+const PART_PAGES: u32 = 4096;
 
 /// The pages of a guest's memories.
-pub struct Images {
+pub(crate) struct Images {
     store: PageStore,
-    memories: Vec<(PageMap, Box<dyn DirtyTracker>)>,
-    forced: Option<TrackerKind>,
+    maps: Vec<PageMap>,
+    /// The sizes that the memories had when tracking began, in bytes. What lies beyond was zero then.
+    began_with: Vec<usize>,
+}
+
+/// What [`Images`] knew at a moment, to go back to. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ImagesThen {
+    maps: Vec<PageMap>,
+    /// What was written since the maps were up to date.
+    unseen: Vec<Dirty>,
+    began_with: Vec<usize>,
+}
+
+fn failed(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Engine(error.to_string())
 }
 
 impl Images {
-    /// No pages yet. `forced` is the tracker that must be used.
-    #[must_use]
-    pub fn new(forced: Option<TrackerKind>) -> Images {
-        Images { store: PageStore::new(), memories: Vec::new(), forced }
+    /// Nothing is known of the memories, which have these sizes. New pages get the numbers after those in `store`.
+    pub fn new(store: PageStore, began_with: Vec<usize>) -> Images {
+        Images { store, maps: Vec::new(), began_with }
     }
 
-    /// Images that go on from pages that are stored already.
-    #[must_use]
-    pub fn with_store(store: PageStore, forced: Option<TrackerKind>) -> Images {
-        Images { store, memories: Vec::new(), forced }
-    }
-
-    /// The bytes of the pages that got ids since the last call, in their order.
-    pub fn take_new_pages(&mut self) -> Vec<u8> {
-        self.store.take_new()
-    }
-
-    /// Takes in what was written since the last time.
-    pub(crate) fn update(
-        &mut self,
+    /// How many pages an update would look at.
+    ///
+    /// # Errors
+    /// What the trackers give.
+    pub fn unseen_pages(
+        &self,
+        written: &mut Written,
         store: &Store<State>,
         memories: &[Memory],
-    ) -> Result<Vec<MemoryState>, Refusal> {
-        let failed = |what: &dyn std::fmt::Display| Refusal::Engine(what.to_string());
+    ) -> Result<usize, Refusal> {
+        let mut pages = 0;
+        for (index, memory) in memories.iter().enumerate() {
+            let dirty = written.peek(Reader::Trace, index, memory.data_size(store))?;
+            pages += self.with_first(index, dirty).count();
+        }
+        Ok(pages)
+    }
+
+    /// Before a memory's first update, what it began with counts as written.
+    fn with_first(&self, index: usize, mut dirty: Dirty) -> Dirty {
+        if self.maps.len() <= index {
+            let bytes = self.began_with.get(index).copied().unwrap_or(0);
+            dirty.union_with(&Dirty::from(0..(bytes / PAGE_BYTES) as u32));
+        }
+        dirty
+    }
+
+    /// Takes in what was written since the last time. `put` gets the bytes of new pages, in the order of their numbers, in parts of
+    /// some megabytes.
+    ///
+    /// # Errors
+    /// What the trackers and `put` give.
+    pub fn update<E: From<Refusal>>(
+        &mut self,
+        written: &mut Written,
+        store: &Store<State>,
+        memories: &[Memory],
+        mut put: impl FnMut(Vec<u8>) -> Result<(), E>,
+    ) -> Result<Vec<MemoryState>, E> {
         for (index, memory) in memories.iter().enumerate() {
             let bytes = memory.data(store);
-            if let Some((map, tracker)) = self.memories.get_mut(index) {
-                if map.bytes() != bytes.len() {
-                    tracker.grown(bytes.len()).map_err(|e| failed(&e))?;
-                }
-                let dirty = tracker.take().map_err(|e| failed(&e))?;
-                map.update(&dirty, bytes, &mut self.store).map_err(|e| failed(&e))?;
-                continue;
+            let dirty = written.take(Reader::Trace, index, store, memory)?;
+            let dirty = self.with_first(index, dirty);
+            if self.maps.len() <= index {
+                self.maps.push(PageMap::new());
             }
-            let mut tracker =
-                choose(bytes.len(), COMPARE_BYTES_MAX, self.forced).map_err(|e| failed(&e))?;
-            let region = region_of(store, memory)?;
-            // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
-            // store; the guest owns both, and drops its images before its store.
-            unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
-            let map = PageMap::from_memory(bytes, &mut self.store).map_err(|e| failed(&e))?;
-            self.memories.push((map, tracker));
+            let map = &mut self.maps[index];
+            map.resize(bytes.len()).map_err(failed)?;
+            for part in dirty.parts(PART_PAGES) {
+                map.update(&part, bytes, &mut self.store).map_err(failed)?;
+                if self.store.new_bytes() > 0 {
+                    put(self.store.take_new())?;
+                }
+            }
         }
-        Ok(self.memories.iter().map(|(map, _)| memory_state(map)).collect())
+        Ok(self.maps.iter().map(memory_state).collect())
     }
-}
 
-/// Where a memory lies.
-pub(crate) fn region_of(store: &Store<State>, memory: &Memory) -> Result<Region, Refusal> {
-    let base = NonNull::new(memory.data_ptr(store))
-        .ok_or_else(|| Refusal::Engine("a memory has no place".to_owned()))?;
-    Region::new(base, memory.data_size(store), capacity(store, memory))
-        .map_err(|e| Refusal::Engine(e.to_string()))
-}
+    /// What is known now, to go back to.
+    pub fn save(&self, written: &Written) -> ImagesThen {
+        ImagesThen {
+            maps: self.maps.clone(),
+            unseen: written.unseen(Reader::Trace),
+            began_with: self.began_with.clone(),
+        }
+    }
 
-/// How far a memory can grow in place.
-fn capacity(store: &Store<State>, memory: &Memory) -> usize {
-    let ty = memory.ty(store);
-    let most = ty.maximum().map_or(u64::MAX, |pages| pages.saturating_mul(1 << 16));
-    usize::try_from(most.min(RESERVED_BYTES)).unwrap_or(usize::MAX).max(memory.data_size(store))
+    /// The memories hold again what they held at a moment, and the trace has as many pages as then.
+    pub fn restore(&mut self, then: &ImagesThen, pages: u32, written: &mut Written) {
+        self.maps.clone_from(&then.maps);
+        self.began_with.clone_from(&then.began_with);
+        self.store.forget_after(wrr_pages::PageId(pages));
+        written.set_unseen(Reader::Trace, &then.unseen);
+    }
 }
 
 fn memory_state(map: &PageMap) -> MemoryState {
     let runs =
         map.runs().map(|run| PageRun { page: run.page, id: PageId(run.id.0), count: run.count });
     MemoryState { bytes: map.bytes() as u64, runs: runs.collect() }
-}
-
-/// A memory's bytes. Several memories are borrowed at once, which wasmtime's interface cannot express.
-///
-/// # Safety
-/// While the slice is used nothing of the guest runs, no memory grows, the store lives, and this memory is not taken again.
-pub(crate) unsafe fn bytes_of<'a>(store: &mut Store<State>, memory: Memory) -> &'a mut [u8] {
-    let (base, len) = (memory.data_ptr(&*store), memory.data_size(&*store));
-    // SAFETY: `base..base + len` is accessible and stays where it is until the memory grows, which
-    // the caller rules out for as long as the slice is used.
-    unsafe { std::slice::from_raw_parts_mut(base, len) }
 }
 
 /// The page-aligned pieces of `0..pages` that no run covers.

@@ -13,17 +13,16 @@
 use crate::admit::Refusal;
 use crate::entry::Entry;
 use crate::guest::Guest;
-use crate::images::{bytes_of, region_of};
+use crate::images::{Images, ImagesThen};
+use crate::mappings::{bytes_of, region_of};
 use crate::program::Program;
+use crate::written::Reader;
 use std::ops::Range;
 use wasmtime::{Memory, Val};
-use wrr_pages::{Dirty, DirtyTracker, Image, PAGE_BYTES, TrackerKind, choose};
+use wrr_pages::{Dirty, Image, PAGE_BYTES, TrackerKind};
 use wrr_trace::{Checkpoint, EventIndex, Tick};
 use wrr_transform::Variant;
 use wrr_wasi::Host;
-
-/// Up to this size a memory is compared: that takes no longer than asking the system.
-const COMPARE_BYTES_MAX: usize = 192 << 10;
 
 /// An image with more changed pages than this gets a base of its own before memories show it.
 const CHANGED_PAGES_MAX: usize = 256;
@@ -34,6 +33,8 @@ pub struct Kept {
     /// Everything but the contents of the memories and what the host knows.
     state: Checkpoint,
     images: Vec<Image>,
+    /// What the trace had of the memories, if the guest is recorded.
+    recorded: Option<ImagesThen>,
 }
 
 impl Kept {
@@ -69,12 +70,14 @@ impl Kept {
     }
 }
 
-/// What the memories hold, as far as is known, and who notes what is written.
+/// What a guest knows of the pages of its trace; see [`Guest::take_pages`].
+pub struct PagesOf(Option<Images>, Option<TrackerKind>);
+
+/// What the memories hold, as far as is known.
 #[derive(Default)]
 pub(crate) struct Held {
+    /// Before the first state is kept, what the memories began with.
     pub images: Vec<Image>,
-    /// None as long as nobody asked: then `images` are what the memories began with.
-    trackers: Vec<Box<dyn DirtyTracker>>,
     /// So much of each memory may be mapped from an image, in bytes: it cannot become smaller than that.
     shown_bytes: Vec<usize>,
     /// See [`Patience`].
@@ -100,33 +103,25 @@ impl Guest {
         }
         let state = self.state()?;
         let memories = self.memories()?;
-        if self.held.trackers.is_empty() {
-            self.begin_tracking(&memories)?;
-        } else {
+        if self.written.reads(Reader::Kept) {
             for (index, memory) in memories.iter().enumerate() {
-                let memory = memory.data(&self.store);
-                let (image, tracker) = self.held.part(index);
-                if image.len_bytes() != memory.len() {
-                    tracker.grown(memory.len()).map_err(engine)?;
-                }
-                let dirty = tracker.take().map_err(engine)?;
-                *image = image.updated(&dirty, memory).map_err(engine)?;
+                let dirty = self.written.take(Reader::Kept, index, &self.store, memory)?;
+                let image = &mut self.held.images[index];
+                *image = image.updated(&dirty, memory.data(&self.store)).map_err(engine)?;
             }
+        } else {
+            self.begin_tracking(&memories)?;
         }
-        Ok(Kept { state, images: self.held.images.clone() })
+        let recorded = self.images.as_ref().map(|images| images.save(&self.written));
+        Ok(Kept { state, images: self.held.images.clone(), recorded })
     }
 
     /// Looks at everything once; from then on only at what is written.
     fn begin_tracking(&mut self, memories: &[Memory]) -> Result<(), Refusal> {
         let began_with = std::mem::take(&mut self.held.images);
-        let mut trackers = Vec::with_capacity(memories.len());
+        self.written.begin(Reader::Kept, &self.store, memories)?;
         for (index, memory) in memories.iter().enumerate() {
             let contents = memory.data(&self.store);
-            let mut tracker = choose(contents.len(), COMPARE_BYTES_MAX, None).map_err(engine)?;
-            let region = region_of(&self.store, memory)?;
-            // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
-            // store; the guest owns both, and drops what it holds before its store.
-            unsafe { tracker.attach(region) }.map_err(engine)?;
             let image = match began_with.get(index) {
                 // A fork shares what it has not changed with whom it was forked from.
                 Some(image) => {
@@ -136,16 +131,14 @@ impl Guest {
                 None => Image::of(contents),
             };
             self.held.images.push(image.map_err(engine)?);
-            trackers.push(tracker);
         }
-        self.held.trackers = trackers;
         Ok(())
     }
 
-    /// Which tracker notes what is written to each memory; empty before the first state was kept.
+    /// Which tracker notes what is written to each memory; empty before anything asked.
     #[must_use]
     pub fn trackers(&self) -> Vec<TrackerKind> {
-        self.held.trackers.iter().map(|tracker| tracker.kind()).collect()
+        self.written.kinds()
     }
 
     /// Writes into a memory of the stopped guest, as if it had done so itself.
@@ -162,11 +155,9 @@ impl Guest {
             return Err(no_such);
         };
         let range = end - contents.len()..end;
-        let trackers = self.held.trackers.get_mut(index as usize);
-        if let Some(tracker) = trackers.filter(|_| !range.is_empty()) {
-            // It may have grown since it was told.
-            tracker.grown(memory.data_size(&self.store)).map_err(engine)?;
-            tracker.before_host_write(range.clone()).map_err(engine)?;
+        if !range.is_empty() {
+            let len_bytes = memory.data_size(&self.store);
+            self.written.before_host_write(index as usize, len_bytes, range.clone())?;
         }
         memory.data_mut(&mut self.store)[range].copy_from_slice(contents);
         Ok(())
@@ -183,54 +174,81 @@ impl Guest {
         if !self.can_go_back(&memories, kept)? {
             return Ok(false);
         }
-        if self.held.trackers.is_empty() {
+        if !self.written.reads(Reader::Kept) {
             self.begin_tracking(&memories)?;
         }
         for (index, memory) in memories.into_iter().enumerate() {
             // SAFETY: nothing runs and no memory grows before the slice is gone, and each memory is taken once.
             let contents = unsafe { bytes_of(&mut self.store, memory) };
-            let (image, tracker) = self.held.part(index);
-            if image.len_bytes() != contents.len() {
-                tracker.grown(contents.len()).map_err(engine)?;
-            }
-            let mut dirty = tracker.peek().map_err(engine)?;
+            let len_bytes = contents.len();
+            let mut dirty = self.written.peek(Reader::Kept, index, len_bytes)?;
             let target = &kept.images[index];
-            dirty.union_with(&image.differences(target));
+            dirty.union_with(&self.held.images[index].differences(target));
             let target_bytes = target.len_bytes();
             if contents.len() > target_bytes {
                 dirty.truncate((target_bytes / PAGE_BYTES) as u32);
             }
             for pages in dirty.ranges() {
-                tracker.before_host_write(bytes(pages)).map_err(engine)?;
+                self.written.before_host_write(index, len_bytes, bytes(pages))?;
             }
             target.copy_to(&dirty, contents).map_err(engine)?;
             if contents.len() > target_bytes {
-                tracker.shrunk(target_bytes).map_err(engine)?;
-                crate::images::shrink(
+                self.written.shrunk(index, target_bytes)?;
+                crate::mappings::shrink(
                     &mut self.store,
                     memory,
                     &self.program.mappings,
                     target_bytes,
                 )?;
             }
-            let (image, tracker, patience) = self.held.patient_part(index);
             // Comparing looks at everything anyway, and must know what it compares with.
-            let is_compare = tracker.kind() == TrackerKind::Compare;
-            if is_compare || patience.is_over(dirty.count()) {
-                tracker.settle(&dirty).map_err(engine)?;
+            let is_compare = self.written.kind(index) == TrackerKind::Compare;
+            if is_compare || self.held.patience(index).is_over(dirty.count()) {
+                self.written.settle(Reader::Kept, index, &dirty)?;
             }
-            *image = target.clone();
+            self.held.images[index] = target.clone();
         }
         self.restore_state(&kept.state)?;
         self.has_ended = false;
         Ok(true)
     }
 
+    /// After [`Guest::roll_back`], or in a fork that takes this guest's place: what the trace has of the memories is what it had when the
+    /// state was kept, and it holds so many pages again. `from` is the guest whose place this one takes.
+    ///
+    /// # Errors
+    /// What the trackers of written pages give.
+    pub fn rewind_pages(
+        &mut self,
+        kept: &Kept,
+        pages: u32,
+        from: Option<PagesOf>,
+    ) -> Result<(), Refusal> {
+        if let Some(PagesOf(images, forced)) = from {
+            let memories = self.memories()?;
+            self.written.force(forced);
+            self.written.begin(Reader::Trace, &self.store, &memories)?;
+            self.images = images;
+        }
+        match (&mut self.images, &kept.recorded) {
+            (Some(images), Some(then)) => images.restore(then, pages, &mut self.written),
+            // It was not recorded then.
+            (images, None) => *images = None,
+            (None, Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// The pages of the trace that this guest knows, for the one that takes its place.
+    pub fn take_pages(&mut self) -> PagesOf {
+        PagesOf(self.images.take(), self.written.forced())
+    }
+
     fn can_go_back(&mut self, memories: &[Memory], kept: &Kept) -> Result<bool, Refusal> {
         for (index, (memory, image)) in memories.iter().zip(&kept.images).enumerate() {
             let (now, then) = (memory.data_size(&self.store), image.len_bytes());
             let shown = self.held.shown_bytes.get(index).copied().unwrap_or(0);
-            if now < then || (now > then && (then < shown || self.images.is_some())) {
+            if now < then || (now > then && then < shown) {
                 return Ok(false);
             }
         }
@@ -322,14 +340,10 @@ impl Patience {
 }
 
 impl Held {
-    fn patient_part(&mut self, index: usize) -> (&mut Image, &mut dyn DirtyTracker, &mut Patience) {
+    fn patience(&mut self, index: usize) -> &mut Patience {
         if self.patience.len() <= index {
             self.patience.resize(index + 1, Patience::default());
         }
-        (&mut self.images[index], self.trackers[index].as_mut(), &mut self.patience[index])
-    }
-
-    fn part(&mut self, index: usize) -> (&mut Image, &mut dyn DirtyTracker) {
-        (&mut self.images[index], self.trackers[index].as_mut())
+        &mut self.patience[index]
     }
 }

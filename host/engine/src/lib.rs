@@ -19,12 +19,15 @@ mod images;
 mod kept;
 mod limiter;
 mod look;
+mod mappings;
 mod pieces;
 mod preview1;
 mod program;
+mod readiness;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use admit::{Refusal, fuzz_command, module_bytes};
 pub use aside::Aside;
@@ -33,7 +36,7 @@ pub use compares::{Comparison, Operands};
 pub use ending::{BACKTRACE_FRAMES_MAX, Backtrace, Ended, Frame, How};
 pub use entry::Entry;
 pub use guest::{Beat, Bound, Guest, Heart, Reached, Until};
-pub use images::{Images, holes};
+pub use images::holes;
 pub use kept::Kept;
 pub use look::{LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};

@@ -5,10 +5,11 @@
 
 use crate::admit::Refusal;
 use crate::guest::{Guest, State, export, serve_pending};
+use crate::program::Program;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use wasmtime::{Caller, Extern, Func, Instance, Ref, Table};
-use wrr_transform::{HOST_FUNCTIONS, LOOP, MAIN, Piece, RUN};
+use wrr_transform::{HOST_FUNCTIONS, LOOP, MAIN, Piece, RUN, Variant};
 
 /// The continuations of a guest.
 pub(crate) struct Pieces {
@@ -16,8 +17,6 @@ pub(crate) struct Pieces {
     host: [Func; HOST_FUNCTIONS.len()],
     known: HashMap<Piece, Func>,
     slots: HashMap<Slot, u32>,
-    /// To tell which piece code on the native stack belongs to.
-    modules: Vec<(wasmtime::Module, Piece)>,
 }
 
 /// What the table of continuations holds.
@@ -31,13 +30,7 @@ pub(crate) enum Slot {
 
 impl Pieces {
     pub fn new(host: [Func; HOST_FUNCTIONS.len()]) -> Pieces {
-        Pieces { host, known: HashMap::new(), slots: HashMap::new(), modules: Vec::new() }
-    }
-
-    /// The piece that a module on the native stack is.
-    pub fn of_module(&self, module: &wasmtime::Module) -> Option<Piece> {
-        let found = self.modules.iter().find(|(known, _)| wasmtime::Module::same(known, module));
-        found.map(|(_, piece)| *piece)
+        Pieces { host, known: HashMap::new(), slots: HashMap::new() }
     }
 }
 
@@ -48,29 +41,9 @@ fn failed(error: wasmtime::Error) -> Refusal {
 impl Guest {
     /// Makes sure that these pieces, and the loop entries that they go on with, are instances.
     pub(crate) fn load_pieces(&mut self, wanted: &[Piece]) -> Result<(), Refusal> {
-        let mut missing: Vec<Piece> = wanted.to_vec();
-        let mut compiled: Vec<(Piece, wasmtime::Module)> = Vec::new();
-        loop {
-            missing.sort_unstable();
-            missing.dedup();
-            missing.retain(|piece| {
-                !self.pieces.known.contains_key(piece) && compiled.iter().all(|(p, _)| p != piece)
-            });
-            if missing.is_empty() {
-                break;
-            }
-            let (program, variant) = (&self.program, self.variant);
-            let modules: Vec<(Piece, wasmtime::Module)> = missing
-                .par_iter()
-                .map(|&piece| Ok((piece, program.piece(variant, piece)?)))
-                .collect::<Result<_, Refusal>>()?;
-            missing.clear();
-            for (_, module) in &modules {
-                let loops = module.imports().filter(|import| import.module() == LOOP);
-                missing.extend(loops.filter_map(|import| loop_named(import.name())));
-            }
-            compiled.extend(modules);
-        }
+        let known = &self.pieces.known;
+        let is_known = |piece: &Piece| known.contains_key(piece);
+        let mut compiled = self.program.pieces_with_loops(self.variant, wanted, is_known)?;
         // A loop entry goes on with those of loops around it, which begin before it.
         compiled.sort_unstable_by_key(|(piece, _)| {
             (matches!(piece, Piece::Tail { .. }), piece.function(), piece.site())
@@ -81,7 +54,7 @@ impl Guest {
             let run = instance.get_func(&mut self.store, RUN);
             let run = run.ok_or_else(|| Refusal::Engine("a piece without its code".to_owned()))?;
             self.pieces.known.insert(piece, run);
-            self.pieces.modules.push((module, piece));
+            self.store.data_mut().ready.add_module(module, piece);
         }
         Ok(())
     }
@@ -136,6 +109,40 @@ impl Guest {
             .map_err(|_| Refusal::Engine("too many continuations".to_owned()))?;
         self.pieces.slots.insert(slot, index);
         Ok(index)
+    }
+}
+
+impl Program {
+    /// These pieces and the loop entries that they go on with, compiled if they have not been; without those that are known.
+    ///
+    /// # Errors
+    /// One cannot be compiled.
+    pub(crate) fn pieces_with_loops(
+        &self,
+        variant: Variant,
+        wanted: &[Piece],
+        is_known: impl Fn(&Piece) -> bool,
+    ) -> Result<Vec<(Piece, wasmtime::Module)>, Refusal> {
+        let mut missing: Vec<Piece> = wanted.to_vec();
+        let mut compiled: Vec<(Piece, wasmtime::Module)> = Vec::new();
+        loop {
+            missing.sort_unstable();
+            missing.dedup();
+            missing.retain(|piece| !is_known(piece) && compiled.iter().all(|(p, _)| p != piece));
+            if missing.is_empty() {
+                return Ok(compiled);
+            }
+            let modules: Vec<(Piece, wasmtime::Module)> = missing
+                .par_iter()
+                .map(|&piece| Ok((piece, self.piece(variant, piece)?)))
+                .collect::<Result<_, Refusal>>()?;
+            missing.clear();
+            for (_, module) in &modules {
+                let loops = module.imports().filter(|import| import.module() == LOOP);
+                missing.extend(loops.filter_map(|import| loop_named(import.name())));
+            }
+            compiled.extend(modules);
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
-use crate::ending::BACKTRACE_FRAMES_MAX;
-use crate::images::{Mappings, RESERVED_BYTES};
+use crate::mappings::{Mappings, RESERVED_BYTES};
 use crate::snapshot::{DROPPED_DATA, DROPPED_ELEMENTS};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -16,6 +15,10 @@ use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
 /// host recorded, and where the transform counts what frames take on an imagined machine. On s390x a frame takes 160 bytes at
 /// least.
 const NATIVE_STACK_FACTOR: u64 = if cfg!(target_arch = "s390x") { 12 } else { 4 };
+
+/// How many frames of the native stack are looked at. A deeper stack is a recursion, whose frames wait in the same few
+/// places.
+const NATIVE_FRAMES_MAX: usize = 1024;
 
 /// wasmtime's interpreter on this host.
 const PULLEY: &str = match (cfg!(target_pointer_width = "32"), cfg!(target_endian = "big")) {
@@ -450,7 +453,7 @@ fn config_with(stack_bytes: usize, mappings: Arc<Mappings>) -> wasmtime::Config 
         .wasm_exceptions(true)
         .wasm_branch_hinting(true)
         .with_host_memory(mappings)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
+        .wasm_backtrace_max_frames(NonZeroUsize::new(NATIVE_FRAMES_MAX))
         .memory_reservation(RESERVED_BYTES)
         // Only for memories of its own.
         .memory_init_cow(false)

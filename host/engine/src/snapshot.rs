@@ -7,9 +7,11 @@ use crate::admit::Refusal;
 use crate::frames::layout_of;
 use crate::guest::{Guest, export};
 use crate::images::Images;
+use crate::written::Reader;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{ExnRef, ExnRefPre, ExnType, Extern, Global, Memory, Ref, Table, Tag, Val};
+use wrr_pages::{PageStore, TrackerKind};
 use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
 use wrr_transform::Place;
 
@@ -169,27 +171,64 @@ impl Guest {
         flags.iter().filter(|(_, flag)| is_set(flag, self)).map(|(segment, _)| *segment).collect()
     }
 
-    /// Keeps the pages of the guest's memories in `images` from now on.
-    pub fn track(&mut self, images: Images) {
-        self.images = Some(images);
+    /// From now on it is noted which pages are written, for checkpoints. New pages get the numbers after those in `pages`;
+    /// `forced` is the tracker that must be used, if one must.
+    ///
+    /// # Errors
+    /// What the trackers of written pages give.
+    pub fn track(&mut self, pages: PageStore, forced: Option<TrackerKind>) -> Result<(), Refusal> {
+        let memories = self.memories()?;
+        self.written.force(forced);
+        self.written.begin(Reader::Trace, &self.store, &memories)?;
+        let began_with = memories.iter().map(|memory| memory.data_size(&self.store)).collect();
+        self.images = Some(Images::new(pages, began_with));
+        Ok(())
     }
 
-    /// A checkpoint of the stopped guest, whose new pages [`Guest::take_new_pages`] gives.
+    /// How many pages [`Guest::snapshot`] would look at.
+    ///
+    /// # Errors
+    /// What the trackers of written pages give.
+    pub fn unseen_pages(&mut self) -> Result<usize, Refusal> {
+        let memories = self.memories()?;
+        match &self.images {
+            Some(images) => images.unseen_pages(&mut self.written, &self.store, &memories),
+            None => Ok(0),
+        }
+    }
+
+    /// A checkpoint of the stopped guest, and the pages that no checkpoint had before, in the order of their numbers.
     ///
     /// # Errors
     /// As [`Guest::state`], and what the trackers of written pages give.
-    pub fn snapshot(&mut self) -> Result<Checkpoint, Refusal> {
-        let mut checkpoint = self.state()?;
-        checkpoint.host = self.host().state();
-        let memories = self.memories()?;
-        let images = self.images.get_or_insert_with(|| Images::new(None));
-        checkpoint.memories = images.update(&self.store, &memories)?;
-        Ok(checkpoint)
+    pub fn snapshot(&mut self) -> Result<(Checkpoint, Vec<u8>), Refusal> {
+        let mut new_pages = Vec::new();
+        let checkpoint = self.snapshot_into(|part| {
+            new_pages.extend(part);
+            Ok::<(), Refusal>(())
+        })?;
+        Ok((checkpoint, new_pages))
     }
 
-    /// The bytes of the pages that got ids since the last call, in their order.
-    pub fn take_new_pages(&mut self) -> Vec<u8> {
-        self.images.as_mut().map(Images::take_new_pages).unwrap_or_default()
+    /// A checkpoint of the stopped guest. `put` gets the pages that no checkpoint had before, in the order of their numbers, in parts
+    /// of some megabytes.
+    ///
+    /// # Errors
+    /// As [`Guest::state`], and what the trackers of written pages and `put` give.
+    pub fn snapshot_into<E: From<Refusal>>(
+        &mut self,
+        put: impl FnMut(Vec<u8>) -> Result<(), E>,
+    ) -> Result<Checkpoint, E> {
+        let mut checkpoint = self.state()?;
+        checkpoint.host = self.host().state();
+        if self.images.is_none() {
+            self.track(PageStore::new(), None)?;
+        }
+        let memories = self.memories()?;
+        if let Some(images) = &mut self.images {
+            checkpoint.memories = images.update(&mut self.written, &self.store, &memories, put)?;
+        }
+        Ok(checkpoint)
     }
 
     /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, in which data
@@ -210,7 +249,7 @@ impl Guest {
             // Borrowed one after the other: the store has no way to lend several at once.
             // SAFETY: the memories are different ones, of a store that is borrowed until `fill` is back; `fill` cannot
             // keep the slices, and nothing runs meanwhile.
-            slices.push(unsafe { crate::images::bytes_of(&mut self.store, *memory) });
+            slices.push(unsafe { crate::mappings::bytes_of(&mut self.store, *memory) });
         }
         fill(slices)
     }

@@ -41,12 +41,25 @@ impl Dirty {
 
     /// Adds all pages of `other`.
     pub fn union_with(&mut self, other: &Dirty) {
-        if self.is_empty() {
-            self.ranges.clone_from(&other.ranges);
-            return;
-        }
-        for range in &other.ranges {
-            self.insert(range.clone());
+        match (self.ranges.last(), other.ranges.first()) {
+            (_, None) => {}
+            (None, _) => self.ranges.clone_from(&other.ranges),
+            (Some(last), Some(first)) if last.start <= first.start => {
+                other.ranges.iter().for_each(|range| self.insert(range.clone()));
+            }
+            // Merged in one pass: inserting in the middle moves everything after it.
+            _ => {
+                let mut merged = Dirty { ranges: Vec::with_capacity(self.ranges.len()) };
+                let mut theirs = other.ranges.iter().cloned().peekable();
+                for range in std::mem::take(&mut self.ranges) {
+                    while let Some(their) = theirs.next_if(|their| their.start <= range.start) {
+                        merged.insert(their);
+                    }
+                    merged.insert(range);
+                }
+                theirs.for_each(|range| merged.insert(range));
+                *self = merged;
+            }
         }
     }
 
@@ -137,8 +150,12 @@ mod tests {
         fn a_set_of_ranges_is_the_set_of_its_pages(
             ranges in prop::collection::vec((0u32..200, 0u32..9), 0..40),
             part_pages in 0u32..20,
+            others in prop::collection::vec((0u32..200, 0u32..9), 0..40),
         ) {
-            let ranges: Vec<_> = ranges.iter().map(|&(start, len)| start..start + len).collect();
+            let ranges_of = |ranges: &[(u32, u32)]| -> Vec<std::ops::Range<u32>> {
+                ranges.iter().map(|&(start, len)| start..start + len).collect()
+            };
+            let (ranges, others) = (ranges_of(&ranges), ranges_of(&others));
             let pages: BTreeSet<u32> = ranges.iter().cloned().flatten().collect();
             let mut dirty = Dirty::new();
             ranges.iter().for_each(|range| dirty.insert(range.clone()));
@@ -154,7 +171,9 @@ mod tests {
                 prop_assert!(part.count() <= part_pages.max(1) as usize);
                 joined.union_with(&part);
             }
-            prop_assert_eq!(joined, dirty);
+            prop_assert_eq!(&joined, &dirty);
+            joined.union_with(&others.iter().cloned().collect());
+            prop_assert_eq!(joined, ranges.into_iter().chain(others).collect::<Dirty>());
         }
     }
 }

@@ -120,6 +120,14 @@ impl PageStore {
         self.last
     }
 
+    /// Forgets the pages with numbers after `last`, which are given anew.
+    pub fn forget_after(&mut self, last: PageId) {
+        if self.last > last {
+            self.ids.retain(|_, id| *id <= last);
+            self.last = last;
+        }
+    }
+
     fn next_id(&mut self) -> Result<PageId, PageError> {
         self.last = PageId(self.last.0.checked_add(1).ok_or(PageError::StoreFull)?);
         Ok(self.last)

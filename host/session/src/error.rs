@@ -1,7 +1,7 @@
 //! What can go wrong around a guest.
 
 use wrr_engine::Refusal;
-use wrr_trace::{Saved, TraceError};
+use wrr_trace::{Saved, Tick, TraceError};
 use wrr_wasi::{CommitError, Divergence, Fault, LiveError, ReplayError, ResumeError, Stop};
 
 /// An error of recording or replaying.
@@ -25,6 +25,16 @@ pub enum Error {
     /// The replay did something that the trace contradicts.
     #[error(transparent)]
     Diverged(Box<Divergence>),
+    /// A checkpoint does not hold the state that a replay from the start has there.
+    #[error("checkpoint {number} (at tick {}) differs from a replay in {what}; moments after it cannot be trusted, replay with --no-checkpoints", tick.0)]
+    WrongCheckpoint {
+        /// Its place among the checkpoints, by tick.
+        number: usize,
+        /// Its tick.
+        tick: Tick,
+        /// What differs.
+        what: String,
+    },
     /// The trace could not be written to its end.
     #[error(
         "{error}; {}",
@@ -111,7 +121,7 @@ impl Error {
     /// Whether this is a finding about a trace rather than a failure to look.
     #[must_use]
     pub fn is_finding(&self) -> bool {
-        matches!(self, Error::Diverged(_))
+        matches!(self, Error::Diverged(_) | Error::WrongCheckpoint { .. })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Error, Trace};
 use std::time::{Duration, Instant};
-use wrr_engine::{Beat, Guest, Heart, Images, PageStore, Reached, TrackerKind, Until, Variant};
+use wrr_engine::{Beat, Heart, PageStore, Reached, TrackerKind, Until, Variant};
 use wrr_trace::{PAGE_BYTES, PageId, Tick, TraceAppender};
 use wrr_wasi::Host;
 
@@ -24,7 +24,7 @@ pub struct Indexed {
 
 /// Beats whenever a checkpoint could be due.
 struct IndexHeart {
-    pace: crate::follower::Pace,
+    pace: crate::recording::Pace,
     spacing: Duration,
     last: Instant,
     /// Ticks of the checkpoints that there are, ascending.
@@ -64,23 +64,23 @@ impl Trace<'_> {
         let before = reader.file_bytes();
         let program = self.program(Variant::Run)?;
         let mut guest = self.guest_at(&program, Variant::Run, None)?;
-        guest.track(Images::with_store(self.stored_pages()?, tracker));
+        let refused = |refusal| self.refused(refusal);
+        guest.track(self.stored_pages()?, tracker).map_err(refused)?;
         let mut appender = TraceAppender::open(reader.path())?;
         let known: Vec<Tick> = reader.checkpoints().iter().map(|c| c.tick).collect();
         let already = known.len() as u64;
         guest.set_heart(Some(Box::new(IndexHeart {
-            pace: crate::follower::Pace::new(),
+            pace: crate::recording::Pace::new(),
             spacing: max_seek.div_f64(INSPECT_FACTOR),
             last: Instant::now(),
             known,
         })));
-        let refused = |refusal| self.refused(refusal);
         let mut added = 0;
         loop {
             let reached = program.on_guest_stack(|| guest.go(Until::End));
             match reached.and_then(|reached| reached).map_err(refused)? {
                 Reached::Stopped => {
-                    let (checkpoint, pages) = take(&mut guest).map_err(refused)?;
+                    let (checkpoint, pages) = guest.snapshot().map_err(refused)?;
                     appender.put(&pages, &checkpoint)?;
                     added += 1;
                 }
@@ -117,9 +117,4 @@ impl Trace<'_> {
         }
         Ok(())
     }
-}
-
-fn take(guest: &mut Guest) -> Result<(wrr_trace::Checkpoint, Vec<u8>), wrr_engine::Refusal> {
-    let checkpoint = guest.snapshot()?;
-    Ok((checkpoint, guest.take_new_pages()))
 }

@@ -1,6 +1,6 @@
 //! Live runs: plain and recorded.
 
-use crate::follower::Checkpoints;
+use crate::recording::Checkpoints;
 use crate::{End, Error, Reached, Session};
 use std::collections::HashMap;
 use std::path::Path;
@@ -162,7 +162,6 @@ pub(crate) struct Prepared {
     pub id: ModuleId,
     pub program: Program,
     pub variant: Variant,
-    pub entry: Entry,
 }
 
 /// Checks and compiles everything that can fail before the world is touched.
@@ -187,7 +186,7 @@ pub(crate) fn prepare(job: &mut Job<'_>) -> Result<Prepared, Error> {
         };
         let entry = entry(job.invoke.as_deref(), &job.live.args);
         program.check_entry(&entry)?;
-        Ok(Prepared { module, id, program, variant, entry })
+        Ok(Prepared { module, id, program, variant })
     };
     load(job).map_err(|refusal| Error::Refused { name: job.name.clone(), refusal })
 }

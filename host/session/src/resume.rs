@@ -1,14 +1,13 @@
 //! A live run that goes on from a moment of a recorded one.
 
-use crate::follower::{Checkpoints, Followed, Follower};
-use crate::job::{RecordOptions, Recorded, entry, live_variant, to_end};
+use crate::job::{RecordOptions, Recorded, live_variant, to_end};
+use crate::recording::Recording;
 use crate::session::Session;
 use crate::{Error, Interrupt, Moment, Trace};
 use std::path::Path;
-use wrr_engine::{Guest, Images, Program, Variant};
+use wrr_engine::{Guest, PageStore};
 use wrr_trace::{
-    Checkpoint, EditBy, EventIndex, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter,
-    WriterOptions,
+    EditBy, EventIndex, Manifest, Origin, PAGE_BYTES, PageId, TraceWriter, WriterOptions,
 };
 use wrr_wasi::{LiveConfig, Recorder};
 
@@ -78,7 +77,7 @@ impl Trace<'_> {
     ) -> Result<(), Error> {
         self.put_layer(&mut live, session.guest()?.events())?;
         let (live, world) = session.opened(live)?;
-        let (program, variant) = session.program();
+        let (program, _) = session.program();
         let guest = session.guest()?;
         let origin = Origin {
             trace: self.reader().path().file_name().unwrap_or_default().to_string_lossy().into(),
@@ -108,14 +107,15 @@ impl Trace<'_> {
         if let Some(on_start) = options.on_start.take() {
             on_start(Interrupt::new(&writer));
         }
-        let follower = match options.checkpoints {
-            Some(checkpoints) => {
-                self.follow_from_here((&program, variant), guest, &writer, checkpoints)?
-            }
-            None => None,
-        };
+        let sink = writer.checkpoint_sink();
+        // The pages that the copied checkpoints brought along.
+        let mut pages = PageStore::new();
+        self.seed(&mut pages, sink.page_count())?;
+        let has_clock = !manifest.deterministic;
         session.live_in(Recorder::new(live, writer, options.on_trace_error), world)?;
-        session.recorded(follower, options.checkpoints);
+        let guest = session.guest()?;
+        let recording = Recording::start(guest, sink, options.checkpoints, pages, has_clock);
+        session.recorded(recording);
         Ok(())
     }
 
@@ -170,39 +170,5 @@ impl Trace<'_> {
             pages = needed;
         }
         Ok(())
-    }
-
-    /// A follower that starts where the guest stands; the guest's state is the first checkpoint.
-    fn follow_from_here(
-        &self,
-        (program, variant): (&Program, Variant),
-        guest: &mut Guest,
-        writer: &TraceWriter,
-        checkpoints: Checkpoints,
-    ) -> Result<Option<Follower>, Error> {
-        let refused = |refusal| self.refused(refusal);
-        let manifest = self.reader().manifest();
-        let checkpoint: Checkpoint = {
-            let mut state = guest.state().map_err(refused)?;
-            state.host = guest.host().state();
-            state
-        };
-        let memories = guest.memory_count().map_err(refused)?;
-        let contents = (0..memories)
-            .map(|index| guest.memory_bytes(index).unwrap_or_default().to_vec())
-            .collect();
-        // The pages that the copied checkpoints brought along.
-        let mut store = wrr_engine::PageStore::new();
-        self.seed(&mut store, writer.checkpoint_sink().page_count())?;
-        let followed = Followed {
-            program: program.clone(),
-            variant,
-            entry: entry(manifest.invoke.as_deref(), &manifest.args),
-            state: checkpoint.host.clone(),
-            event: checkpoint.event,
-            guest: Some((checkpoint, contents)),
-            images: Images::with_store(store, checkpoints.tracker),
-        };
-        Ok(Follower::start(writer, followed, checkpoints)?)
     }
 }

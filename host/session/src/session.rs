@@ -15,9 +15,9 @@ mod checkpoints;
 mod feedback;
 mod view;
 
-use crate::follower::{Checkpoints, Followed, Follower, Stamper};
 use crate::job::{Files, Prepared, RecordOptions, Recorded, entry, live_variant, prepare};
 use crate::playback::{Played, SeekOptions};
+use crate::recording::{Recording, RecordingThen};
 use crate::resume::ResumeTo;
 use crate::{End, Error, Interrupt, Job, Moment, Trace};
 use std::collections::BTreeMap;
@@ -25,22 +25,15 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use wrr_engine::{
-    Ended, Entry, Guest, How, Images, Kept, PageId, PageStore, Program, Until, Variant,
-};
+use wrr_engine::{Ended, Entry, Guest, How, Kept, PageStore, Program, Until, Variant};
 use wrr_timeline::Target;
 use wrr_trace::{
-    Ending, EventIndex, Function, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter,
-    WriterOptions,
+    Ending, Function, HostState, Manifest, Mark, ModuleId, Pause, Tick, TraceWriter, WriterOptions,
 };
 use wrr_wasi::{
     ControlAnswer, Host, Live, LiveConfig, LiveState, Output, Preopen, Recorder, Source, Stdin,
     Stop,
 };
-
-/// A follower is not started more often than this by a recording that goes back and back.
-const FOLLOWER_AGAIN: Duration = Duration::from_secs(1);
 
 /// A checkpoint of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,18 +182,10 @@ pub(crate) enum World {
     },
 }
 
-struct Recording {
-    checkpoints: Option<Checkpoints>,
-    follower: Option<Follower>,
-    /// When the last follower was started.
-    followed: Instant,
-}
-
 #[derive(Clone)]
 struct SessionEnd {
     end: End,
     tick: Tick,
-    by_itself: bool,
     /// The host stopped it because its trace could not be written.
     unsaved: bool,
 }
@@ -208,7 +193,8 @@ struct SessionEnd {
 struct Point {
     kept: Kept,
     host: HostPoint,
-    mark: Option<Mark>,
+    /// Where the recording stood, if there is one.
+    mark: Option<(Mark, RecordingThen)>,
 }
 
 enum HostPoint {
@@ -283,25 +269,14 @@ impl Session {
         if let Some(on_start) = options.on_start {
             on_start(Interrupt::new(&writer));
         }
-        let follower = match options.checkpoints {
-            Some(checkpoints) => {
-                let followed = Followed {
-                    program: prepared.program.clone(),
-                    variant: prepared.variant,
-                    entry: prepared.entry.clone(),
-                    state: HostState::at_start(&manifest),
-                    event: EventIndex(0),
-                    guest: None,
-                    images: Images::new(checkpoints.tracker),
-                };
-                Follower::start(&writer, followed, checkpoints)?
-            }
-            None => None,
-        };
+        let sink = writer.checkpoint_sink();
+        let has_clock = !manifest.deterministic;
         let host = Host::new(Recorder::new(live, writer, options.on_trace_error));
         let Prepared { program, variant, .. } = prepared;
         let mut session = Session::new(manifest, program, variant, host, world)?;
-        session.recorded(follower, options.checkpoints);
+        let (guest, checkpoints) = (session.guest()?, options.checkpoints);
+        let recording = Recording::start(guest, sink, checkpoints, PageStore::new(), has_clock);
+        session.recorded(recording);
         Ok(session)
     }
 
@@ -407,26 +382,9 @@ impl Session {
         Ok(Session::with(manifest, program, variant, guest, world))
     }
 
-    /// What is recorded from now on.
-    pub(crate) fn recorded(
-        &mut self,
-        follower: Option<Follower>,
-        checkpoints: Option<Checkpoints>,
-    ) {
-        self.recording = Some(Recording { checkpoints, follower, followed: Instant::now() });
-        self.set_heart();
-    }
-
-    /// Notes the time while the guest computes, if it is recorded.
-    fn set_heart(&mut self) {
-        let Some(recording) = &self.recording else { return };
-        // A deterministic recording knows no wall clock.
-        let stamper = Stamper::new(recording.follower.as_ref());
-        if !self.manifest.deterministic
-            && let Some(guest) = &mut self.guest
-        {
-            guest.set_heart(Some(Box::new(stamper)));
-        }
+    /// The run is recorded from now on.
+    pub(crate) fn recorded(&mut self, recording: Recording) {
+        self.recording = Some(recording);
     }
 
     pub(crate) fn refused(&self, refusal: wrr_engine::Refusal) -> Error {
@@ -447,7 +405,6 @@ impl Session {
         if let Some(ended) = &self.ended {
             return Ok(Reached::Ended(ended.end.clone()));
         }
-        self.follow_again()?;
         if let World::Replay { trace, ended } = &mut self.world {
             if *ended {
                 return Ok(Reached::CutOff);
@@ -476,7 +433,7 @@ impl Session {
                 }
                 Played::Ended(end) => {
                     let tick = guest.tick();
-                    Ok(self.has_ended(SessionEnd { end, tick, by_itself: true, unsaved: false }))
+                    Ok(self.has_ended(SessionEnd { end, tick, unsaved: false }))
                 }
                 Played::Passed => {
                     *ended = true;
@@ -484,23 +441,14 @@ impl Session {
                 }
             };
         }
-        let reached = loop {
-            let guest = self.guest.as_mut().ok_or(Error::Lost)?;
-            let reached = self.program.on_guest_stack(|| guest.go(until)).and_then(|r| r);
-            let reached = reached.map_err(|refusal| self.refused(refusal))?;
-            let stopped = matches!(reached, wrr_engine::Reached::Stopped);
-            if !(stopped && self.guest()?.is_waiting()) {
-                break reached;
-            }
-            if !self.control()? {
-                return Ok(Reached::Input);
-            }
-            self.follow_again()?;
+        let program = self.program.clone();
+        let reached = program.on_guest_stack(|| self.run_live(until));
+        let Some(reached) = reached.map_err(|refusal| self.refused(refusal))?? else {
+            return Ok(Reached::Input);
         };
         match reached {
             wrr_engine::Reached::Stopped => Ok(Reached::Stopped),
             wrr_engine::Reached::Ended(Ended { how, tick, trap }) => {
-                let by_itself = matches!(how, How::Ended(_));
                 let (ending, tick, unsaved) = match how {
                     How::Ended(ending) => (ending, tick, false),
                     // At the last event, like one that ends by a signal: the call that was not answered is asked again.
@@ -511,7 +459,31 @@ impl Session {
                     }
                 };
                 let end = End { ending, trap };
-                Ok(self.has_ended(SessionEnd { end, tick, by_itself, unsaved }))
+                Ok(self.has_ended(SessionEnd { end, tick, unsaved }))
+            }
+        }
+    }
+
+    /// Runs on, and takes checkpoints on the way; `None` if the program waits for input.
+    fn run_live(&mut self, until: Until) -> Result<Option<wrr_engine::Reached>, Error> {
+        loop {
+            let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+            let reached = guest.go(until).map_err(|refusal| self.refused(refusal))?;
+            if !matches!(reached, wrr_engine::Reached::Stopped) {
+                return Ok(Some(reached));
+            }
+            let guest = self.guest.as_mut().ok_or(Error::Lost)?;
+            if let Some(recording) = &mut self.recording {
+                recording.take_if_due(guest);
+            }
+            if guest.stopped_by_heart() {
+                continue;
+            }
+            if !guest.is_waiting() {
+                return Ok(Some(reached));
+            }
+            if !self.control()? {
+                return Ok(None);
             }
         }
     }
@@ -581,16 +553,11 @@ impl Session {
     pub fn finish(mut self) -> Result<Recorded, Error> {
         let tick = self.guest()?.tick();
         let interrupted = End { ending: Ending::Interrupted, trap: None };
-        let SessionEnd { end, tick, by_itself, unsaved } = self
-            .ended
-            .take()
-            .unwrap_or(SessionEnd { end: interrupted, tick, by_itself: false, unsaved: false });
+        let SessionEnd { end, tick, unsaved } =
+            self.ended.take().unwrap_or(SessionEnd { end: interrupted, tick, unsaved: false });
         let events = self.guest()?.events().0;
-        let Some(recording) = self.recording.take() else {
+        if self.recording.take().is_none() {
             return Ok(Recorded { end, events, not_saved: None, files: Files::Host });
-        };
-        if let Some(follower) = recording.follower {
-            follower.finish(by_itself, EventIndex(events));
         }
         let not_saved = match self.guest()?.host().finish(&end.ending, tick) {
             Ok(()) => None,
@@ -603,7 +570,7 @@ impl Session {
         Ok(Recorded { end, events, not_saved, files: Files::Host })
     }
 
-    /// A replay goes on live from where it is: what the program had open is opened again, its clock and its chance are real. Its
+    /// A replay goes on live from where it is: what the program had open is opened again, its clock and its randomness are real. Its
     /// checkpoints are gone, as they are of the replay.
     ///
     /// # Errors
@@ -665,54 +632,6 @@ impl Session {
         self.points.clear();
         self.names.clear();
         self.committed = self.taken;
-        Ok(())
-    }
-
-    // --- followers ---
-
-    fn stop_following(&mut self) {
-        let Some(recording) = &mut self.recording else { return };
-        let Some(follower) = recording.follower.take() else { return };
-        let events = self.guest.as_ref().map_or(EventIndex(0), Guest::events);
-        follower.finish(false, events);
-    }
-
-    /// Starts a follower of a recording that went back.
-    fn follow_again(&mut self) -> Result<(), Error> {
-        let Some(recording) = &self.recording else { return Ok(()) };
-        let Some(checkpoints) = recording.checkpoints else { return Ok(()) };
-        let is_early = recording.followed.elapsed() < FOLLOWER_AGAIN;
-        if recording.follower.is_some() || is_early || self.points.is_empty() {
-            return Ok(());
-        }
-        let (program, variant, entry) = (self.program.clone(), self.variant, self.entry.clone());
-        let mut checkpoint = {
-            let state = self.guest()?.state();
-            state.map_err(|refusal| self.refused(refusal))?
-        };
-        let guest = self.guest()?;
-        checkpoint.host = guest.host().state();
-        let memories = guest.memory_count().unwrap_or(0);
-        let contents = (0..memories)
-            .map(|index| guest.memory_bytes(index).unwrap_or_default().to_vec())
-            .collect();
-        let Some(writer) = guest.host().writer() else { return Ok(()) };
-        // What was stored before may be stored once more; numbers go on.
-        let stored = PageId(writer.checkpoint_sink().page_count());
-        let followed = Followed {
-            program,
-            variant,
-            entry,
-            state: checkpoint.host.clone(),
-            event: checkpoint.event,
-            guest: Some((checkpoint, contents)),
-            images: Images::with_store(PageStore::after(stored), checkpoints.tracker),
-        };
-        let follower = Follower::start(writer, followed, checkpoints)?;
-        if let Some(recording) = &mut self.recording {
-            (recording.follower, recording.followed) = (follower, Instant::now());
-        }
-        self.set_heart();
         Ok(())
     }
 }

@@ -229,13 +229,4 @@ impl<'a> Trace<'a> {
         };
         Ok(Replayed { end, events })
     }
-
-    /// Checks every byte of the file, then replays it without output.
-    ///
-    /// # Errors
-    /// As [`Trace::replay`].
-    pub fn verify(&self) -> Result<Replayed, Error> {
-        self.reader.check_all()?;
-        self.replay(ReplayOutput::discard())
-    }
 }

@@ -180,10 +180,6 @@ pub(crate) fn check_name(name: Option<&str>) -> Result<(), String> {
 }
 
 impl Checkpoint {
-    pub(crate) fn head(&self) -> CheckpointHead {
-        CheckpointHead { tick: self.tick, event: self.event, name: self.name.clone() }
-    }
-
     /// Its payload in a trace. Requires: [`Checkpoint::check`] accepts it.
     ///
     /// # Errors
@@ -192,17 +188,9 @@ impl Checkpoint {
         let encode = |result: postcard::Result<Vec<u8>>| {
             result.expect("plain data into a growing vector cannot fail")
         };
-        let host_bytes = encode(postcard::to_stdvec(&self.host)).len();
-        if host_bytes > HOST_STATE_BYTES_MAX {
-            return Err(format!(
-                "the host's state takes {host_bytes} bytes, the most is {HOST_STATE_BYTES_MAX}"
-            ));
-        }
+        check_host_bytes(size_of_encoded(&self.host))?;
         let payload = encode(postcard::to_stdvec(self));
-        let most = ChunkKind::CHECKPOINT.bytes_max();
-        if payload.len() as u64 > most {
-            return Err(format!("it takes {} bytes, the most is {most}", payload.len()));
-        }
+        check_payload_bytes(payload.len())?;
         Ok(payload)
     }
 
@@ -217,6 +205,11 @@ impl Checkpoint {
     /// # Errors
     /// A sentence that says what does not.
     pub fn check(&self, pages: u32) -> Result<(), String> {
+        self.check_runs(pages, 1)
+    }
+
+    /// As [`Checkpoint::check`]; the pages of a run have ids from `id_min` on.
+    fn check_runs(&self, pages: u32, id_min: u32) -> Result<(), String> {
         check_name(self.name.as_deref())?;
         let mut count = Count { values_left: VALUES_MAX };
         count.take(self.frames.len())?;
@@ -227,7 +220,7 @@ impl Checkpoint {
         count.take(self.memories.len())?;
         for (i, memory) in self.memories.iter().enumerate() {
             count.take(memory.runs.len())?;
-            check_memory(memory, pages).map_err(|what| format!("memory {i}: {what}"))?;
+            check_memory(memory, pages, id_min).map_err(|what| format!("memory {i}: {what}"))?;
         }
         count.take(self.tables.len())?;
         for (i, table) in self.tables.iter().enumerate() {
@@ -256,6 +249,13 @@ impl Checkpoint {
         }
     }
 
+    /// As [`Checkpoint::check`], and it fits into a chunk.
+    pub(crate) fn check_to_store(&self, pages: u32) -> Result<(), String> {
+        self.check(pages)?;
+        check_host_bytes(size_of_encoded(&self.host))?;
+        check_payload_bytes(size_of_encoded(self))
+    }
+
     /// Decodes a payload, in a file of this version, and checks it.
     ///
     /// # Errors
@@ -268,6 +268,18 @@ impl Checkpoint {
         let count = Count { values_left: VALUES_MAX };
         let checkpoint = Decoder { cursor: Cursor::new(payload), count, version }.checkpoint()?;
         checkpoint.check(pages)?;
+        Ok(checkpoint)
+    }
+
+    /// As [`Checkpoint::from_payload`], of what differs from another one: runs of zero pages have the id 0.
+    pub(crate) fn decode_changes(
+        cursor: Cursor,
+        pages: u32,
+        version: u32,
+    ) -> Result<Checkpoint, String> {
+        let count = Count { values_left: VALUES_MAX };
+        let checkpoint = Decoder { cursor, count, version }.checkpoint()?;
+        checkpoint.check_runs(pages, 0)?;
         Ok(checkpoint)
     }
 }
@@ -285,7 +297,7 @@ fn check_args(function: Function, args: &[u64]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_memory(memory: &MemoryState, pages: u32) -> Result<(), String> {
+fn check_memory(memory: &MemoryState, pages: u32, id_min: u32) -> Result<(), String> {
     let bytes = memory.bytes;
     if bytes > MEMORY_BYTES_MAX || !bytes.is_multiple_of(WASM_PAGE_BYTES) {
         return Err(format!("{bytes} bytes are no size of a memory"));
@@ -300,6 +312,9 @@ fn check_memory(memory: &MemoryState, pages: u32) -> Result<(), String> {
         end = first + u64::from(count);
         if end > memory_pages.min(u64::from(u32::MAX)) {
             return Err(format!("a run ends with page {end}, but there are {memory_pages}"));
+        }
+        if id.0 == 0 && id_min == 0 {
+            continue;
         }
         let ids_end = u64::from(id.0) + u64::from(count);
         if id.0 == 0 || ids_end > u64::from(pages) + 1 {
@@ -333,6 +348,28 @@ impl Count {
             Datum::Exn { fields, .. } => self.data(fields, depth + 1),
             _ => Ok(()),
         }
+    }
+}
+
+/// How many bytes a value takes when it is encoded.
+fn size_of_encoded<T: Serialize>(value: &T) -> usize {
+    postcard::experimental::serialized_size(value).expect("plain data has a size")
+}
+
+fn check_payload_bytes(bytes: usize) -> Result<(), String> {
+    let most = ChunkKind::CHECKPOINT.bytes_max();
+    match bytes as u64 > most {
+        true => Err(format!("it takes {bytes} bytes, the most is {most}")),
+        false => Ok(()),
+    }
+}
+
+fn check_host_bytes(bytes: usize) -> Result<(), String> {
+    match bytes > HOST_STATE_BYTES_MAX {
+        true => {
+            Err(format!("the host's state takes {bytes} bytes, the most is {HOST_STATE_BYTES_MAX}"))
+        }
+        false => Ok(()),
     }
 }
 
@@ -473,12 +510,7 @@ impl Decoder {
     /// The last field: it takes the rest.
     fn host(&self) -> Result<HostState, String> {
         let rest = self.cursor.rest();
-        if rest.len() > HOST_STATE_BYTES_MAX {
-            return Err(format!(
-                "the host's state takes {} bytes, the most is {HOST_STATE_BYTES_MAX}",
-                rest.len()
-            ));
-        }
+        check_host_bytes(rest.len())?;
         match postcard::take_from_bytes(rest) {
             Ok((host, [])) => Ok(host),
             Ok((_, more)) => Err(format!("{} bytes too many", more.len())),

@@ -63,12 +63,22 @@ impl ChunkKind {
     pub const TIMES: ChunkKind = ChunkKind(*b"time");
     /// 1 to [`PAGES_PER_CHUNK_MAX`] pages of guest memory; optional.
     pub const PAGES: ChunkKind = ChunkKind(*b"page");
+    /// How checkpoints are taken; optional.
+    pub const PLAN: ChunkKind = ChunkKind(*b"plan");
     /// A checkpoint; optional.
     pub const CHECKPOINT: ChunkKind = ChunkKind(*b"ckpt");
+    /// A checkpoint as what differs from an earlier one; optional.
+    pub const CHANGES: ChunkKind = ChunkKind(*b"ckpd");
     /// Steps by which the private layer above the directories changed; optional.
     pub const OVERLAY: ChunkKind = ChunkKind(*b"ovly");
     /// What a fuzzer found in this run; optional.
     pub const FINDING: ChunkKind = ChunkKind(*b"fuzz");
+
+    /// Whether it holds a checkpoint, whole or as changes.
+    #[must_use]
+    pub fn is_checkpoint(self) -> bool {
+        matches!(self, Self::CHECKPOINT | Self::CHANGES)
+    }
 
     /// Whether a reader that does not know this kind may pass over it: lower-case first letter.
     #[must_use]
@@ -82,8 +92,8 @@ impl ChunkKind {
     pub fn bytes_max(self) -> u64 {
         match self {
             Self::MANIFEST => 8 << 20,
-            Self::HOST | Self::ENDING | Self::FOOTER => 1 << 20,
-            Self::INDEX | Self::TIMES | Self::CHECKPOINT => 64 << 20,
+            Self::HOST | Self::PLAN | Self::ENDING | Self::FOOTER => 1 << 20,
+            Self::INDEX | Self::TIMES | Self::CHECKPOINT | Self::CHANGES => 64 << 20,
             Self::OVERLAY => 4 << 20,
             Self::FINDING => 20 << 20,
             Self::PAGES => (PAGES_PER_CHUNK_MAX * PAGE_BYTES) as u64,
@@ -104,7 +114,9 @@ impl ChunkKind {
             Self::HOST,
             Self::TIMES,
             Self::PAGES,
+            Self::PLAN,
             Self::CHECKPOINT,
+            Self::CHANGES,
             Self::OVERLAY,
             Self::FINDING,
         ]

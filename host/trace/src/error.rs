@@ -90,12 +90,6 @@ pub enum TraceError {
         /// The trace file.
         path: PathBuf,
     },
-    /// The trace is written to something that cannot be read back.
-    #[error("{}: is a device or a pipe, so the recording cannot be followed; record into a file", path.display())]
-    NotFollowable {
-        /// Where the trace is written to.
-        path: PathBuf,
-    },
     /// The file at the place where a trace shall be written is something else.
     #[error("{}: exists and is not a wrr trace, so it is not overwritten; choose another file with -o", path.display())]
     WouldOverwrite {

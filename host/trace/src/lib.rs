@@ -29,6 +29,7 @@ mod checkpoint;
 pub mod chunk;
 mod codec;
 mod cursor;
+mod delta;
 mod error;
 mod event;
 mod finding;
@@ -56,7 +57,9 @@ pub use event::{
 pub use finding::{Failure, FailureFrame, FailureKind, Finding, Given, INPUT_BYTES_MAX};
 pub use host_state::{HostState, OpenDescriptor, OpenedFile, Place, Shape, Target, WorldState};
 pub use layer::{Below, BelowKind, EDIT_DATA_BYTES_MAX, EDIT_NAME_BYTES_MAX, Edit, Made};
-pub use manifest::{Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value};
+pub use manifest::{
+    CheckpointPlan, Ending, HostNote, Limits, Manifest, ModuleId, Origin, TrapKind, Value,
+};
 pub use notes::{NamedMoment, Notes, NumberedObject, notes_file};
 pub use preview1::{
     CONTROL, Errno, Function, InputKind, PARAMS_MAX, PREVIEW1, Param, ParamKind, ReplyKind,
@@ -65,8 +68,7 @@ pub use preview1::{
 pub use reader::{CheckpointEntry, Events, LayerEdits, Tail, TraceReader};
 pub use times::TimeStamp;
 pub use writer::{
-    CancelHandle, CheckpointSink, EditBy, Follow, Interrupter, Mark, Saved, TraceAppender,
-    TraceWriter, WriterOptions,
+    CheckpointSink, EditBy, Interrupter, Mark, Saved, TraceAppender, TraceWriter, WriterOptions,
 };
 
 /// The largest number of bytes one host call may deliver to the guest: 64 MiB.

@@ -247,6 +247,15 @@ pub struct HostNote {
     pub started_unix_ns: u64,
 }
 
+/// How checkpoints are taken while the run is recorded; for people, never for replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointPlan {
+    /// The least time between two checkpoints, in nanoseconds.
+    pub every_ns: u64,
+    /// How written pages are found: the name of a tracker.
+    pub tracker: String,
+}
+
 /// How a run ended, and when: the payload of the ending's chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndNote {

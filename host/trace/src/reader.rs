@@ -10,7 +10,6 @@ mod scan;
 
 pub use checkpoints::CheckpointEntry;
 pub use events::Events;
-pub(crate) use events::open_batch;
 pub use layer::LayerEdits;
 
 use crate::checkpoint::check_name;
@@ -19,16 +18,16 @@ use crate::codec::BatchDecoder;
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
 use crate::finding::Finding;
-use crate::manifest::{EndNote, Ending, HostNote, IndexEntry, Manifest, ModuleId};
+use crate::manifest::{CheckpointPlan, EndNote, Ending, HostNote, IndexEntry, Manifest, ModuleId};
 use crate::source::{Source, check_count, decode};
 use crate::times::TimeStamp;
-use checkpoints::Stored;
+use checkpoints::{Decoded, Stored};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The largest module that a trace may hold, in bytes (the limit of the JavaScript API specification).
 const MODULE_BYTES_MAX: u64 = 1 << 30;
@@ -68,6 +67,7 @@ pub struct TraceReader {
     version: u32,
     manifest: Manifest,
     note: Option<HostNote>,
+    plan: Option<CheckpointPlan>,
     finding: Option<Finding>,
     end: Option<EndNote>,
     chunks: Vec<(u64, ChunkHeader)>,
@@ -77,6 +77,8 @@ pub struct TraceReader {
     indexed_checkpoints: Vec<usize>,
     stored: Stored,
     checkpoints: OnceLock<Vec<CheckpointEntry>>,
+    /// The checkpoint that was decoded last: others may be stored as what differs from it.
+    decoded: Mutex<Option<Decoded>>,
     batches: OnceLock<Vec<BatchHead>>,
     tail: Tail,
 }
@@ -164,6 +166,7 @@ impl TraceReader {
             version,
             manifest,
             note: None,
+            plan: None,
             finding: None,
             end: None,
             chunks,
@@ -171,6 +174,7 @@ impl TraceReader {
             indexed_checkpoints: Vec::new(),
             stored,
             checkpoints: OnceLock::new(),
+            decoded: Mutex::default(),
             batches: OnceLock::new(),
             tail,
         };
@@ -194,6 +198,7 @@ impl TraceReader {
         for (offset, header) in self.chunks.clone() {
             match header.kind {
                 ChunkKind::HOST => self.note = Some(self.decode_chunk(offset, &header)?),
+                ChunkKind::PLAN => self.plan = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::FINDING => self.finding = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::ENDING => self.end = Some(self.decode_chunk(offset, &header)?),
                 ChunkKind::INDEX => self.index = self.checked_index(offset, &header)?,
@@ -202,7 +207,7 @@ impl TraceReader {
             }
         }
         let entries = self.index.iter().enumerate();
-        let checkpoints = entries.filter(|(_, e)| e.kind == ChunkKind::CHECKPOINT.0);
+        let checkpoints = entries.filter(|(_, e)| ChunkKind(e.kind).is_checkpoint());
         self.indexed_checkpoints = checkpoints.map(|(i, _)| i).collect();
         Ok(())
     }
@@ -284,6 +289,12 @@ impl TraceReader {
     #[must_use]
     pub fn host_note(&self) -> Option<&HostNote> {
         self.note.as_ref()
+    }
+
+    /// How checkpoints were taken while it was recorded, if the trace says so; where that changed, how in the end.
+    #[must_use]
+    pub fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
+        self.plan.as_ref()
     }
 
     /// What a fuzzer found in this run, if it is one of a fuzzer's.
@@ -593,7 +604,7 @@ impl TraceReader {
                         entry.tick = batch.tick.0;
                     }
                 }
-                ChunkKind::CHECKPOINT => {
+                kind if kind.is_checkpoint() => {
                     let head = self.checkpoint_head(place)?;
                     place += 1;
                     (entry.event, entry.tick) = (head.event.0, head.tick.0);

@@ -3,8 +3,7 @@
 //! States: *open* (events are accepted), then *finished* (ending, index and footer are written) or
 //! *failed* (the disk refused; the file was cut back to its last complete chunk, nothing more is accepted).
 //!
-//! Other threads may put checkpoints in ([`CheckpointSink`]) and read events back as they are written
-//! ([`Follow`]). Pages are written one chunk at a time, and only when no event waits.
+//! Checkpoints are put in by a [`CheckpointSink`]. Their pages are written one chunk at a time, and only when no event waits.
 //!
 //! Invariant: at every moment the file is a valid trace up to its last complete chunk. An event is in
 //! the file at most [`FLUSH_INTERVAL`] and one write after it was appended. All events before a checkpoint
@@ -14,12 +13,10 @@ mod appender;
 mod canonical;
 mod chunk_file;
 mod edits;
-mod follow;
 mod sink;
 
 pub use appender::TraceAppender;
 pub use edits::EditBy;
-pub use follow::{CancelHandle, Follow};
 pub use sink::CheckpointSink;
 
 use crate::chunk::{self, ChunkKind};
@@ -30,11 +27,9 @@ use crate::finding::Finding;
 use crate::manifest::{EndNote, Ending, Manifest};
 use crate::times::TimeStamp;
 use chunk_file::{
-    ChunkFile, Compressor, EncodedChunk, PAGE_CHUNK_BYTES, compressor, host_note,
-    refuse_to_overwrite, to_bytes,
+    ChunkFile, Compressor, EncodedChunk, compressor, host_note, refuse_to_overwrite, to_bytes,
 };
-use follow::Progress;
-use sink::PendingCheckpoint;
+use sink::Pending;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,6 +92,8 @@ pub struct Mark {
     events: u64,
     /// How many pages.
     pages: u32,
+    /// How many checkpoints.
+    checkpoints: u32,
     /// The tick of the last event.
     tick: Tick,
 }
@@ -127,8 +124,8 @@ struct State {
     last_stamp: TimeStamp,
     /// What is appended happened in another recording: when is not known here.
     history: bool,
-    checkpoints: VecDeque<PendingCheckpoint>,
-    /// What the checkpoints in the queue take.
+    checkpoints: VecDeque<Pending>,
+    /// What the pages take that are not in the file yet.
     checkpoint_bytes: usize,
     /// How many pages were handed over.
     pages: u32,
@@ -234,9 +231,6 @@ struct Shared {
     work: Condvar,
     /// For the guest and for sinks: something was written.
     room: Condvar,
-    /// For followers: what is in the file. Apart from the state, so that they never stop the guest.
-    progress: Mutex<Progress>,
-    progressed: Condvar,
     started: Instant,
     path: PathBuf,
 }
@@ -355,8 +349,6 @@ impl TraceWriter {
             }),
             work: Condvar::new(),
             room: Condvar::new(),
-            progress: Mutex::default(),
-            progressed: Condvar::new(),
             started: Instant::now()
                 .checked_sub(Duration::from_nanos(options.elapsed_ns))
                 .unwrap_or_else(Instant::now),
@@ -375,9 +367,7 @@ impl TraceWriter {
                 if result.is_err() {
                     file.cut_back();
                 }
-                let end = result.as_ref().ok().cloned().flatten();
                 let error = result.as_ref().err();
-                for_thread.publish_over(&file, end, error.map(TraceError::again));
                 let mut state = for_thread.lock();
                 state.writing = false;
                 state.done = true;
@@ -459,14 +449,6 @@ impl TraceWriter {
         CheckpointSink::new(Arc::clone(&self.shared))
     }
 
-    /// Reads the events back, from the first one on, as they are written.
-    ///
-    /// # Errors
-    /// [`TraceError::NotFollowable`] if the trace goes to a device or a pipe, [`TraceError::Io`].
-    pub fn follow(&self) -> Result<Follow, TraceError> {
-        Follow::new(Arc::clone(&self.shared))
-    }
-
     /// Waits until all events so far are in the file.
     ///
     /// # Errors
@@ -495,8 +477,7 @@ impl TraceWriter {
         self.ask(self.shared.lock(), Request::Mark)
     }
 
-    /// Goes back: what was written behind the mark has not happened. Whoever follows the recording or puts checkpoints into it must
-    /// have stopped before, and starts anew behind the mark.
+    /// Goes back: what was written after the mark has not happened, checkpoints included. Ids of pages go on after the mark's.
     ///
     /// # Errors
     /// As [`TraceWriter::mark`]; [`TraceError::Io`] if the file cannot be cut off, as that of a pipe: then nothing has changed.
@@ -574,18 +555,16 @@ impl Drop for TraceWriter {
     }
 }
 
-/// The writer's thread: until closed, takes batches, stamps and checkpoints and writes them. Gives the
-/// ending that it has written.
+/// The writer's thread: until closed, takes batches, stamps and checkpoints and writes them.
 fn write_chunks(
     shared: &Shared,
     file: &mut ChunkFile,
     options: WriterOptions,
-) -> Result<Option<EndNote>, TraceError> {
+) -> Result<(), TraceError> {
     let mut stamps_written = Instant::now();
     let mut last_seal = Instant::now();
-    let mut checkpoint: Option<PendingCheckpoint> = None;
+    let mut checkpoint: Option<Pending> = None;
     loop {
-        shared.publish(file);
         let mut state = shared.lock();
         state.writing = false;
         if let Some(Request::Rewind(mark)) = state.request {
@@ -618,7 +597,11 @@ fn write_chunks(
         }
         state.flush_wanted = false;
         shared.room.notify_all();
-        if matches!(state.request, Some(Request::Mark)) {
+        // What was put before the mark stays when the recording goes back to it.
+        if matches!(state.request, Some(Request::Mark))
+            && checkpoint.is_none()
+            && state.checkpoints.is_empty()
+        {
             state.request = None;
             let tick = state.encoder.last_tick();
             state.answer = Some(Ok(file.mark(tick)));
@@ -638,25 +621,26 @@ fn write_chunks(
         }
         if checkpoint.is_none() {
             checkpoint = state.checkpoints.pop_front();
-            if let Some(pending) = &checkpoint {
-                state.checkpoint_bytes -= pending.len_bytes();
-                state.irregular = true;
-            }
+            state.irregular |= checkpoint.is_some();
         }
         if let Some(mut pending) = checkpoint.take() {
             if !pending.waits_for(file.events) {
                 drop(state);
-                if !pending.write_part(file)? {
+                let (bytes, is_over) = pending.write_part(file)?;
+                if !is_over {
                     checkpoint = Some(pending);
                 }
+                // Not below zero: it may have been taken back meanwhile.
+                let mut state = shared.lock();
+                state.checkpoint_bytes = state.checkpoint_bytes.saturating_sub(bytes);
                 continue;
             }
             checkpoint = Some(pending);
         } else if let Some(closing) = state.closing.clone().filter(|_| over) {
             drop(state);
             return match closing {
-                Close::Abandon => Ok(None),
-                Close::End(end) => file.write_tail(&end).map(|()| Some(end)),
+                Close::Abandon => Ok(()),
+                Close::End(end) => file.write_tail(&end),
             };
         }
         // While nothing comes in, this wakes 40 times a second; measured below 0.1 % of a core.

@@ -6,6 +6,7 @@
 mod accesses;
 mod atomics;
 mod branching;
+mod checkpointing;
 mod control;
 mod exceptions;
 mod feedback;

@@ -21,7 +21,12 @@ pub struct Fake {
 impl Fake {
     /// A host that has answered so many calls.
     pub fn at(events: EventIndex) -> Host {
-        Host::at(Fake { events: events.0 }, events)
+        Host::at(Fake::source(events), events)
+    }
+
+    /// What answers in such a host.
+    pub fn source(events: EventIndex) -> Fake {
+        Fake { events: events.0 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Memories, tables, globals and segments around a stop, and the phases of a run.
 
 use super::run::{Fake, Run, check, everywhere, i32, i64, load};
-use crate::{Entry, Images, PageStore, Until};
+use crate::{Entry, PageStore, Until};
 use wasmtime::Val;
 use wrr_trace::{EventIndex, Phase, Tick};
 use wrr_transform::Variant;
@@ -246,12 +246,12 @@ fn snapshots_keep_the_pages_that_were_written_and_restore_them() {
         .on_guest_stack(|| {
             let whole = Run::new(&program, Variant::Run, &calls).finish();
             let mut run = Run::new(&program, Variant::Run, &calls);
-            run.guest.track(Images::with_store(PageStore::new(), None));
+            run.guest.track(PageStore::new(), None).unwrap();
             let mut pages = vec![0; 4096];
             for event in (0..20).step_by(3) {
                 assert!(run.go(Until::Event(EventIndex(event))));
-                let checkpoint = run.guest.snapshot().unwrap();
-                pages.extend(run.guest.take_new_pages());
+                let (checkpoint, new_pages) = run.guest.snapshot().unwrap();
+                pages.extend(new_pages);
                 let hash = run.guest.state_hash().unwrap();
                 let entry = Entry::Export { name: "f".to_owned(), args: Vec::new() };
                 let host = Fake::at(EventIndex(event));

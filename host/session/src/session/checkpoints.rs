@@ -1,6 +1,7 @@
 //! Checkpoints of a session: taking them, going back to them, giving them up, forking from them.
 
 use super::{CheckpointId, ForkOptions, HostPoint, Point, Session, World, cloned};
+use crate::recording::Recording;
 use crate::{CheckpointError, Error};
 use std::sync::Arc;
 use wrr_engine::Guest;
@@ -17,6 +18,8 @@ impl Session {
         let is_replay = matches!(self.world, World::Replay { .. });
         let host = self.guest()?.host();
         let mark = host.writer().map(|writer| writer.mark()).transpose()?;
+        let mark = mark.zip(self.recording.as_ref().map(Recording::save));
+        let host = self.guest()?.host();
         let host = match host.live() {
             Some(live) if !is_replay => HostPoint::Live(Box::new(live.save())),
             _ => HostPoint::Replay(host.state()),
@@ -59,12 +62,11 @@ impl Session {
         self.check(id)?;
         let point = &self.points[&id.number];
         let events = point.kept.events();
-        if let Some(mark) = &point.mark {
-            let mark = *mark;
-            self.stop_following();
-            if let Some(writer) = self.guest()?.host().writer() {
-                writer.rewind(&mark)?;
-            }
+        let mark = point.mark;
+        if let Some((mark, _)) = &mark
+            && let Some(writer) = self.guest()?.host().writer()
+        {
+            writer.rewind(mark)?;
         }
         let point = &self.points[&id.number];
         let guest = self.guest.as_mut().ok_or(Error::Lost)?;
@@ -83,17 +85,30 @@ impl Session {
         let in_place = guest.roll_back(&point.kept);
         let in_place =
             in_place.map_err(|refusal| Error::Refused { name: self.name.clone(), refusal })?;
+        let mut pages_of = None;
         if !in_place {
-            let host = self.guest.take().ok_or(Error::Lost)?.into_host();
+            let mut before = self.guest.take().ok_or(Error::Lost)?;
+            pages_of = mark.map(|_| before.take_pages());
+            let host = before.into_host();
             let point = &self.points[&id.number];
             let guest = Guest::fork(&self.program, self.variant, &self.entry, &point.kept, host);
             self.guest = Some(guest.map_err(|refusal| self.refused(refusal))?);
-            self.set_heart();
+            if let (Some(recording), Some(guest)) = (&mut self.recording, &mut self.guest) {
+                recording.set_heart(guest);
+            }
             if let (Some((last_tick, memory)), Some(guest)) = (self.bounds, &mut self.guest) {
                 guest.set_bounds(last_tick, memory);
             }
             if let (Some(interrupt), Some(guest)) = (&self.interrupt, &mut self.guest) {
                 guest.set_interrupt(Arc::clone(interrupt));
+            }
+        }
+        if let (Some((mark, then)), Some(guest)) = (&mark, &mut self.guest) {
+            let kept = &self.points[&id.number].kept;
+            let rewound = guest.rewind_pages(kept, mark.pages(), pages_of);
+            rewound.map_err(|refusal| Error::Refused { name: self.name.clone(), refusal })?;
+            if let Some(recording) = &mut self.recording {
+                recording.restore(then);
             }
         }
         self.points.split_off(&(id.number + 1));

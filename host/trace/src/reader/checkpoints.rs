@@ -5,10 +5,12 @@
 use super::TraceReader;
 use crate::checkpoint::{Checkpoint, CheckpointHead, PageId};
 use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, Encoding, PAGE_BYTES};
+use crate::delta::{self, CHAIN_BYTES_MAX, CHAIN_MAX, Changes};
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
 use crate::source::Source;
 use rayon::prelude::*;
+use std::sync::{Arc, PoisonError};
 
 /// What is known of a checkpoint without decoding it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,22 @@ pub struct CheckpointEntry {
 
 /// A page and where it is wanted.
 type Wanted<'a> = (PageId, &'a mut [u8]);
+
+/// A checkpoint that was decoded.
+#[derive(Clone, Debug)]
+pub(super) struct Decoded {
+    /// Its place among the checkpoints of the file.
+    place: usize,
+    /// How many others it is based on.
+    depth: usize,
+    /// What the payloads of all of these take.
+    chain_bytes: u64,
+    checkpoint: Arc<Checkpoint>,
+}
+
+fn too_long() -> String {
+    format!("more than {CHAIN_MAX} checkpoints or {CHAIN_BYTES_MAX} bytes have to be read for it")
+}
 
 /// Where the pages and checkpoints of a file are; from the headers alone.
 #[derive(Debug, Default)]
@@ -73,7 +91,7 @@ impl Stored {
                     .ok_or((offset, "more pages than numbers for them".to_owned()))?;
                 stored.batches.push(PageBatch { first, pages, offset, header });
                 page_bytes_stored += header.stored_bytes + CHUNK_HEADER_BYTES as u64;
-            } else if header.kind == ChunkKind::CHECKPOINT {
+            } else if header.kind.is_checkpoint() {
                 let page_bytes_stored = std::mem::take(&mut page_bytes_stored);
                 let pages = stored.pages;
                 stored.checkpoints.push(CheckpointChunk {
@@ -120,6 +138,26 @@ impl TraceReader {
         self.checkpoints.get_or_init(|| entries)
     }
 
+    /// The longest time without a checkpoint, from the start to the end of the recording, in nanoseconds; `None` if the trace has
+    /// no times or no checkpoints.
+    ///
+    /// # Errors
+    /// [`TraceError::Damaged`].
+    pub fn checkpoint_gap_ns_max(&self) -> Result<Option<u64>, TraceError> {
+        let Some(end) = self.time_stamps()?.last().map(|stamp| stamp.elapsed_ns) else {
+            return Ok(None);
+        };
+        let (mut before, mut longest) = (0, 0);
+        for entry in self.checkpoints() {
+            if let Some(at) = self.elapsed_ns_at_tick(entry.tick)? {
+                longest = longest.max(at.saturating_sub(before));
+                before = at;
+            }
+        }
+        let last = end.saturating_sub(before);
+        Ok((!self.checkpoints().is_empty()).then_some(longest.max(last)))
+    }
+
     /// The front of a checkpoint, from the index if that names it.
     pub(crate) fn checkpoint_head(&self, place: usize) -> Result<CheckpointHead, TraceError> {
         if let Some(head) = self.indexed_head(place) {
@@ -127,7 +165,11 @@ impl TraceReader {
         }
         let chunk = &self.stored.checkpoints[place];
         let payload = self.payload(chunk.offset, &chunk.header)?;
-        CheckpointHead::decode(&payload).map_err(|what| self.bad_checkpoint(chunk, what))
+        let head = match chunk.header.kind {
+            ChunkKind::CHANGES => delta::head_of(&payload),
+            _ => CheckpointHead::decode(&payload),
+        };
+        head.map_err(|what| self.bad_checkpoint(chunk, what))
     }
 
     /// The index names the chunks before it, so it has the first checkpoints of the file.
@@ -141,7 +183,7 @@ impl TraceReader {
     }
 
     fn bad_checkpoint(&self, chunk: &CheckpointChunk, what: String) -> TraceError {
-        self.damaged(chunk.offset, format!("chunk ckpt: {what}"))
+        self.damaged(chunk.offset, format!("chunk {}: {what}", chunk.header.kind))
     }
 
     /// A checkpoint, by its place in [`TraceReader::checkpoints`].
@@ -155,16 +197,54 @@ impl TraceReader {
     }
 
     fn decode_checkpoint(&self, place: usize) -> Result<Checkpoint, TraceError> {
+        let decoded = || self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = decoded().clone();
+        // From here back to a whole checkpoint, or to one that is known.
+        let mut chain: Vec<(&CheckpointChunk, Vec<u8>)> = Vec::new();
+        let mut at = place;
+        let (mut checkpoint, mut depth, mut chain_bytes) = loop {
+            if let Some(known) = known.as_ref().filter(|known| known.place == at) {
+                break (Checkpoint::clone(&known.checkpoint), known.depth, known.chain_bytes);
+            }
+            let chunk = &self.stored.checkpoints[at];
+            let payload = self.payload(chunk.offset, &chunk.header)?;
+            let bad = |what| self.bad_checkpoint(chunk, what);
+            if chunk.header.kind != ChunkKind::CHANGES {
+                let bytes = payload.len() as u64;
+                let whole = Checkpoint::from_payload(payload, chunk.pages, self.version());
+                break (whole.map_err(bad)?, 0, bytes);
+            }
+            let base = delta::base_of(&payload).map_err(bad)?;
+            if base as usize >= at {
+                return Err(bad(format!(
+                    "checkpoint {at} is based on checkpoint {base}, which is not before it"
+                )));
+            }
+            if chain.len() == CHAIN_MAX {
+                return Err(bad(too_long()));
+            }
+            chain.push((chunk, payload));
+            at = base as usize;
+        };
+        for (chunk, payload) in chain.into_iter().rev() {
+            (depth, chain_bytes) = (depth + 1, chain_bytes + payload.len() as u64);
+            let is_short = depth <= CHAIN_MAX && chain_bytes <= CHAIN_BYTES_MAX;
+            checkpoint = is_short
+                .then(|| Changes::from_payload(&payload, chunk.pages, self.version()))
+                .ok_or_else(too_long)
+                .and_then(|changes| changes?.apply(&checkpoint))
+                .and_then(|applied| applied.check(chunk.pages).map(|()| applied))
+                .map_err(|what| self.bad_checkpoint(chunk, what))?;
+        }
         let chunk = &self.stored.checkpoints[place];
-        let payload = self.payload(chunk.offset, &chunk.header)?;
-        let checkpoint = Checkpoint::from_payload(payload, chunk.pages, self.version())
-            .map_err(|what| self.bad_checkpoint(chunk, what))?;
         let Checkpoint { tick, event, name, .. } = &checkpoint;
         let lies =
             |head: CheckpointHead| (head.tick, head.event, &head.name) != (*tick, *event, name);
         if self.indexed_head(place).is_some_and(lies) {
             return Err(self.bad_checkpoint(chunk, "the index does not fit it".to_owned()));
         }
+        let known = Arc::new(checkpoint.clone());
+        *decoded() = Some(Decoded { place, depth, chain_bytes, checkpoint: known });
         Ok(checkpoint)
     }
 

@@ -95,12 +95,16 @@ pub(super) fn out_of_order(chunks: &[(u64, ChunkHeader)]) -> Option<(u64, String
             ChunkKind::HOST => (1, false),
             ChunkKind::FINDING => (2, false),
             ChunkKind::MODULE => (3, true),
-            ChunkKind::PAGES | ChunkKind::CHECKPOINT if !ended => (4, true),
-            ChunkKind::EVENTS | ChunkKind::TIMES | ChunkKind::OVERLAY => (4, true),
-            ChunkKind::ENDING => (5, false),
-            ChunkKind::PAGES | ChunkKind::CHECKPOINT | ChunkKind::INDEX | ChunkKind::FOOTER => {
-                (6, true)
+            ChunkKind::PAGES | ChunkKind::CHECKPOINT | ChunkKind::CHANGES if !ended => (4, true),
+            ChunkKind::EVENTS | ChunkKind::TIMES | ChunkKind::OVERLAY | ChunkKind::PLAN => {
+                (4, true)
             }
+            ChunkKind::ENDING => (5, false),
+            ChunkKind::PAGES
+            | ChunkKind::CHECKPOINT
+            | ChunkKind::CHANGES
+            | ChunkKind::INDEX
+            | ChunkKind::FOOTER => (6, true),
             _ => continue,
         };
         let misplaced = match last {

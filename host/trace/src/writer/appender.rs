@@ -1,11 +1,11 @@
 //! Adds checkpoints to a trace that was recorded before.
 //!
-//! The file is only appended to: an old index stays where it is, and a new one behind what was added takes
+//! The file is only appended to: an old index stays where it is, and a new one after what was added takes
 //! its place. So whenever it is interrupted, the trace is as valid as it was.
 
 use super::Saved;
 use super::chunk_file::{ChunkFile, own};
-use super::sink::Prepared;
+use super::sink::pages_after;
 use crate::checkpoint::Checkpoint;
 use crate::error::TraceError;
 use crate::event::EventIndex;
@@ -73,16 +73,20 @@ impl TraceAppender {
     /// last complete chunk, and the appender must not be used any further.
     pub fn put(&mut self, new_pages: &[u8], checkpoint: &Checkpoint) -> Result<(), TraceError> {
         if checkpoint.event > self.events {
-            let what = format!("it stands at event {}, behind {}", checkpoint.event, self.events);
+            let what =
+                format!("it stands at event {}, after {} events", checkpoint.event, self.events);
             return Err(TraceError::BadCheckpoint { path: self.file.path.clone(), what });
         }
-        let prepared = Prepared::new(&self.file.path, self.pages, new_pages, checkpoint)?;
+        let bad = |what| TraceError::BadCheckpoint { path: self.file.path.clone(), what };
+        let pages = pages_after(self.pages, new_pages).map_err(bad)?;
+        checkpoint.check(pages).map_err(bad)?;
+        let encoded = self.file.encode_checkpoint(checkpoint).map_err(bad)?;
         self.wants_index = true;
         self.change(|file| {
             file.write_pages(new_pages)?;
-            file.write_checkpoint(&prepared.head, &prepared.payload)
+            file.write_checkpoint(checkpoint, encoded)
         })?;
-        self.pages = prepared.pages;
+        self.pages = pages;
         Ok(())
     }
 

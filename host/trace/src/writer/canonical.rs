@@ -7,7 +7,7 @@
 //! need, in the order in which it names them. Equal pages are stored once; zero pages are in no run; runs
 //! are as long as they can be.
 
-use super::chunk_file::{ChunkFile, to_bytes};
+use super::chunk_file::{ChunkFile, PAGE_CHUNK_BYTES, to_bytes};
 use super::{BATCH_BYTES, Batch, Saved};
 use crate::checkpoint::{Checkpoint, MemoryState, PageId, PageRun};
 use crate::chunk::PAGE_BYTES;
@@ -88,7 +88,8 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
             pages.renumber(memory);
         }
         let bad = |what| TraceError::BadCheckpoint { path: from.to_owned(), what };
-        file.write_checkpoint(&checkpoint.head(), &checkpoint.to_payload().map_err(bad)?)?;
+        let encoded = file.encode_checkpoint(&checkpoint).map_err(bad)?;
+        file.write_checkpoint(&checkpoint, encoded)?;
     }
     file.write_tail(&EndNote { ending, tick })?;
     Ok(Saved { events: file.events, file_bytes: file.end })
@@ -139,7 +140,7 @@ impl Pages<'_> {
                 self.new_ids.insert(*id, new_id);
             }
             // Only whole chunks, so that how much is read at once does not show.
-            let whole = fresh.len() - fresh.len() % super::PAGE_CHUNK_BYTES;
+            let whole = fresh.len() - fresh.len() % PAGE_CHUNK_BYTES;
             file.write_pages(&fresh[..whole])?;
             fresh.drain(..whole);
         }

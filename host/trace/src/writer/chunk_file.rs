@@ -4,15 +4,16 @@
 //! complete chunk.
 
 use super::{Batch, Mark};
-use crate::checkpoint::CheckpointHead;
+use crate::checkpoint::Checkpoint;
 use crate::chunk::{
     self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, MAGIC, PAGE_BYTES,
     PAGES_PER_CHUNK_MAX,
 };
+use crate::delta::{self, Base, Encoded};
 use crate::error::TraceError;
 use crate::event::Tick;
 use crate::finding::Finding;
-use crate::manifest::{EndNote, HostNote, IndexEntry};
+use crate::manifest::{CheckpointPlan, EndNote, HostNote, IndexEntry};
 use crate::times::TimeStamp;
 use rayon::prelude::*;
 use std::fs::{File, OpenOptions};
@@ -29,6 +30,10 @@ pub(super) struct ChunkFile {
     pub(super) events: u64,
     /// Pages in complete chunks that this writer has written.
     pages: u32,
+    /// Checkpoints in complete chunks.
+    checkpoints: u32,
+    /// The checkpoint that was written last, unless it was taken back.
+    base: Option<Base>,
     index: Vec<IndexEntry>,
     compressor: Compressor,
 }
@@ -79,6 +84,8 @@ impl ChunkFile {
             end: head.len() as u64,
             events: 0,
             pages: 0,
+            checkpoints: 0,
+            base: None,
             index: vec![IndexEntry { kind: header.kind.0, offset, ..IndexEntry::default() }],
             compressor,
         })
@@ -95,8 +102,18 @@ impl ChunkFile {
             .and_then(|()| file.seek(SeekFrom::Start(end)))
             .map_err(TraceError::io(path, "cut off the incomplete end of"))?;
         let events = index.iter().map(|entry| entry.events).sum();
-        let compressor = compressor(path)?;
-        Ok(ChunkFile { path: path.to_owned(), file, end, events, pages: 0, index, compressor })
+        let checkpoints = index.iter().filter(|e| ChunkKind(e.kind).is_checkpoint()).count() as u32;
+        Ok(ChunkFile {
+            path: path.to_owned(),
+            file,
+            end,
+            events,
+            pages: 0,
+            checkpoints,
+            base: None,
+            index,
+            compressor: compressor(path)?,
+        })
     }
 
     fn encode(&mut self, kind: ChunkKind, raw: &[u8]) -> Result<EncodedChunk, TraceError> {
@@ -125,6 +142,7 @@ impl ChunkFile {
         if header.kind == ChunkKind::PAGES {
             self.pages += (raw.len() / PAGE_BYTES) as u32;
         }
+        self.checkpoints += u32::from(header.kind.is_checkpoint());
         self.index.push(IndexEntry { kind: header.kind.0, offset: self.end, ..entry });
         self.end += (CHUNK_HEADER_BYTES + payload.len()) as u64;
         Ok(())
@@ -199,6 +217,11 @@ impl ChunkFile {
         self.write_chunk(ChunkKind::TIMES, &to_bytes(&TimeStamp::deltas(stamps)))
     }
 
+    /// Writes how checkpoints are taken from here on.
+    pub(super) fn write_plan(&mut self, plan: &CheckpointPlan) -> Result<(), TraceError> {
+        self.write_chunk(ChunkKind::PLAN, &to_bytes(plan))
+    }
+
     /// Writes one chunk of pages.
     ///
     /// Requires: 1 to [`PAGES_PER_CHUNK_MAX`] of them.
@@ -229,20 +252,31 @@ impl ChunkFile {
         Ok(())
     }
 
-    /// Writes a checkpoint whose pages and events are in the file.
+    /// Encodes a checkpoint to be written next, as differences from the one before if that is smaller.
+    ///
+    /// # Errors
+    /// A sentence, if it takes more room than a chunk has.
+    pub(super) fn encode_checkpoint(&self, checkpoint: &Checkpoint) -> Result<Encoded, String> {
+        delta::encode(checkpoint, self.checkpoints, self.base.as_ref())
+    }
+
+    /// Writes a checkpoint whose pages and events are in the file, encoded by [`ChunkFile::encode_checkpoint`] with nothing
+    /// but pages and events written since.
     pub(super) fn write_checkpoint(
         &mut self,
-        head: &CheckpointHead,
-        payload: &[u8],
+        checkpoint: &Checkpoint,
+        Encoded { kind, payload, base }: Encoded,
     ) -> Result<(), TraceError> {
-        let encoded = self.encode(ChunkKind::CHECKPOINT, payload)?;
+        let encoded = self.encode(kind, &payload)?;
         let entry = IndexEntry {
-            event: head.event.0,
-            tick: head.tick.0,
-            name: head.name.clone(),
+            event: checkpoint.event.0,
+            tick: checkpoint.tick.0,
+            name: checkpoint.name.clone(),
             ..IndexEntry::default()
         };
-        self.write_encoded(&encoded, payload, entry)
+        self.write_encoded(&encoded, &payload, entry)?;
+        self.base = Some(base);
+        Ok(())
     }
 
     pub(super) fn write_tail(&mut self, end: &EndNote) -> Result<(), TraceError> {
@@ -267,8 +301,8 @@ impl ChunkFile {
 
     /// This place.
     pub(super) fn mark(&self, tick: Tick) -> Mark {
-        let (chunks, events, pages) = (self.index.len(), self.events, self.pages);
-        Mark { end: self.end, chunks, events, pages, tick }
+        let ChunkFile { end, events, pages, checkpoints, .. } = *self;
+        Mark { end, chunks: self.index.len(), events, pages, checkpoints, tick }
     }
 
     /// Goes back to a place.
@@ -278,6 +312,9 @@ impl ChunkFile {
             .and_then(|()| self.file.seek(SeekFrom::Start(mark.end)))
             .map_err(TraceError::io(&self.path, "take events back in"))?;
         (self.end, self.events, self.pages) = (mark.end, mark.events, mark.pages);
+        if self.checkpoints != mark.checkpoints {
+            (self.checkpoints, self.base) = (mark.checkpoints, None);
+        }
         self.index.truncate(mark.chunks);
         Ok(())
     }
@@ -345,7 +382,7 @@ pub(super) fn own(
 }
 
 /// Opens a file to write to, alone: nobody else can for as long as it is open. Everybody can read it. (A lock would
-/// keep readers out as well on Windows, and be in the way of followers.)
+/// keep readers out as well on Windows.)
 #[cfg(windows)]
 pub(super) fn own(
     path: &Path,

@@ -1,17 +1,20 @@
 //! Puts checkpoints into a trace that is being recorded.
 //!
-//! Invariant: what is handed to the writer's thread can be stored; whoever puts it is told otherwise.
+//! Invariant: a checkpoint that was accepted makes sense in the file; the caller is told otherwise.
 
-use super::chunk_file::ChunkFile;
-use super::{Close, PAGE_CHUNK_BYTES, Shared};
-use crate::checkpoint::{Checkpoint, CheckpointHead};
+use super::chunk_file::{ChunkFile, PAGE_CHUNK_BYTES};
+use super::{Close, Shared, State};
+use crate::checkpoint::Checkpoint;
 use crate::chunk::PAGE_BYTES;
 use crate::error::TraceError;
-use std::path::Path;
-use std::sync::Arc;
+use crate::manifest::CheckpointPlan;
+use std::sync::{Arc, MutexGuard};
 
-/// Who puts more than this waits until the writer has caught up.
+/// A caller that puts more than this waits until the writer has caught up.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// With more than this waiting, pages are compressed on all processors, this many bytes at a time.
+const PARALLEL_BYTES: usize = 4 << 20;
 
 /// A handle that puts checkpoints into a trace that is being recorded.
 #[derive(Clone)]
@@ -28,20 +31,58 @@ impl CheckpointSink {
         self.0.lock().pages
     }
 
-    /// Puts a checkpoint, and the pages that it is the first to name, in the order of their ids. Waits only
-    /// if the writer is behind. With more than one thread that puts, it is for them to agree about ids.
+    /// Puts pages that a later checkpoint names, in the order of their ids. Waits only if the writer has not
+    /// caught up, so that what waits stays within some tens of megabytes.
     ///
     /// # Errors
-    /// [`TraceError::BadCheckpoint`], and nothing is stored; [`TraceError::RecordingEnded`] once the recording is
-    /// being finished; the writer's error, once it has failed.
+    /// [`TraceError::BadCheckpoint`] if these are not whole pages, or too many, and nothing is stored;
+    /// [`TraceError::RecordingEnded`] once the recording is being finished; the writer's error, once it has failed.
+    pub fn put_pages(&self, new_pages: Vec<u8>) -> Result<(), TraceError> {
+        if new_pages.is_empty() {
+            return Ok(());
+        }
+        let bytes = new_pages.len();
+        let mut state = self.has_room_for(bytes)?;
+        state.pages = pages_after(state.pages, &new_pages).map_err(|what| self.bad(what))?;
+        self.push(state, Pending::Pages { pages: new_pages, written: 0 }, bytes);
+        Ok(())
+    }
+
+    /// Puts a checkpoint, after `new_pages`. With more than one thread that puts, it is for them to agree
+    /// about ids.
+    ///
+    /// # Errors
+    /// As [`CheckpointSink::put_pages`]; [`TraceError::BadCheckpoint`] if it names pages or events that are not there.
     pub fn put(&self, new_pages: Vec<u8>, checkpoint: Checkpoint) -> Result<(), TraceError> {
-        let prepared = {
-            let before = self.page_count();
-            Prepared::new(&self.0.path, before, &new_pages, &checkpoint)?
-        };
-        let Prepared { head, payload, pages, before } = prepared;
-        let pending = PendingCheckpoint { head, payload, pages: new_pages, written: 0 };
-        let bytes = pending.len_bytes();
+        let pages = pages_after(self.page_count(), &new_pages).map_err(|what| self.bad(what))?;
+        checkpoint.check_to_store(pages).map_err(|what| self.bad(what))?;
+        let events = self.0.lock().encoder.next_event();
+        if checkpoint.event > events {
+            let what =
+                format!("it stands at event {}, after {} events", checkpoint.event, events.0);
+            return Err(self.bad(what));
+        }
+        self.put_pages(new_pages)?;
+        let state = self.has_room_for(0)?;
+        self.push(state, Pending::Checkpoint(Box::new(checkpoint)), 0);
+        Ok(())
+    }
+
+    /// Notes how checkpoints are taken from here on.
+    ///
+    /// # Errors
+    /// As [`CheckpointSink::put_pages`].
+    pub fn put_plan(&self, plan: CheckpointPlan) -> Result<(), TraceError> {
+        let state = self.has_room_for(0)?;
+        self.push(state, Pending::Plan(plan), 0);
+        Ok(())
+    }
+
+    fn bad(&self, what: String) -> TraceError {
+        TraceError::BadCheckpoint { path: self.0.path.clone(), what }
+    }
+
+    fn has_room_for(&self, bytes: usize) -> Result<MutexGuard<'_, State>, TraceError> {
         let mut state = self.0.lock();
         loop {
             if let Some(error) = &state.failed {
@@ -53,93 +94,78 @@ impl CheckpointSink {
                     return Err(TraceError::RecordingEnded { path: self.0.path.clone() });
                 }
             }
-            let full = state.checkpoint_bytes + bytes > QUEUE_BYTES_MAX;
-            if !full || state.checkpoints.is_empty() {
-                break;
+            if state.checkpoint_bytes == 0 || state.checkpoint_bytes + bytes <= QUEUE_BYTES_MAX {
+                return Ok(state);
             }
             state = self.0.wait_for_room(state);
         }
-        let (event, events) = (pending.head.event, state.encoder.next_event());
-        let what = if event > events {
-            Some(format!("it stands at event {event}, behind {} events", events.0))
-        } else if state.pages != before {
-            Some("another thread put pages at the same time".to_owned())
-        } else {
-            None
-        };
-        if let Some(what) = what {
-            return Err(TraceError::BadCheckpoint { path: self.0.path.clone(), what });
-        }
-        state.pages = pages;
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, pending: Pending, bytes: usize) {
         state.checkpoint_bytes += bytes;
         state.checkpoints.push_back(pending);
         self.0.work.notify_one();
-        Ok(())
     }
 }
 
-/// A checkpoint that can be stored.
-pub(super) struct Prepared {
-    pub head: CheckpointHead,
-    pub payload: Vec<u8>,
-    /// The pages before it, without and with its own.
-    pub before: u32,
-    pub pages: u32,
-}
-
-impl Prepared {
-    pub(super) fn new(
-        path: &Path,
-        before: u32,
-        new_pages: &[u8],
-        checkpoint: &Checkpoint,
-    ) -> Result<Prepared, TraceError> {
-        let prepare = || {
-            if !new_pages.len().is_multiple_of(PAGE_BYTES) {
-                return Err(format!("{} bytes are not whole pages", new_pages.len()));
-            }
-            let pages = u32::try_from(new_pages.len() / PAGE_BYTES)
-                .ok()
-                .and_then(|new| before.checked_add(new))
-                .filter(|pages| *pages < u32::MAX)
-                .ok_or("more pages than numbers for them")?;
-            checkpoint.check(pages)?;
-            let payload = checkpoint.to_payload()?;
-            Ok(Prepared { head: checkpoint.head(), payload, before, pages })
-        };
-        prepare().map_err(|what: String| TraceError::BadCheckpoint { path: path.to_owned(), what })
+/// How many pages a file of `before` pages has with `new_pages`.
+///
+/// # Errors
+/// A sentence: these are not whole pages, or there are more than ids.
+pub(super) fn pages_after(before: u32, new_pages: &[u8]) -> Result<u32, String> {
+    if !new_pages.len().is_multiple_of(PAGE_BYTES) {
+        return Err(format!("{} bytes are not whole pages", new_pages.len()));
     }
+    u32::try_from(new_pages.len() / PAGE_BYTES)
+        .ok()
+        .and_then(|new| before.checked_add(new))
+        .filter(|pages| *pages < u32::MAX)
+        .ok_or_else(|| "more pages than numbers for them".to_owned())
 }
 
-/// A checkpoint that waits to be written, or is partly.
-pub(super) struct PendingCheckpoint {
-    head: CheckpointHead,
-    payload: Vec<u8>,
-    pages: Vec<u8>,
-    /// How many bytes of pages are in the file.
-    written: usize,
+/// What waits to be written, or is partly.
+pub(super) enum Pending {
+    Pages { pages: Vec<u8>, written: usize },
+    Plan(CheckpointPlan),
+    Checkpoint(Box<Checkpoint>),
 }
 
-impl PendingCheckpoint {
-    pub(super) fn len_bytes(&self) -> usize {
-        self.payload.len() + self.pages.len()
-    }
-
-    /// Whether only events have to be written before it.
+impl Pending {
+    /// Whether events have to be written before it.
     pub(super) fn waits_for(&self, events: u64) -> bool {
-        self.written == self.pages.len() && self.head.event.0 > events
+        matches!(self, Pending::Checkpoint(checkpoint) if checkpoint.event.0 > events)
     }
 
-    /// Writes the next chunk of it; `true` if it was the last.
-    pub(super) fn write_part(&mut self, file: &mut ChunkFile) -> Result<bool, TraceError> {
-        let rest = &self.pages[self.written..];
-        if rest.is_empty() {
-            file.write_checkpoint(&self.head, &self.payload)?;
-            return Ok(true);
+    /// Writes the next part of it. Gives how many bytes of pages that were, and whether it was the last part.
+    pub(super) fn write_part(&mut self, file: &mut ChunkFile) -> Result<(usize, bool), TraceError> {
+        match self {
+            Pending::Checkpoint(checkpoint) => {
+                // `put` has seen that it fits.
+                let bad = |what| TraceError::BadCheckpoint { path: file.path.clone(), what };
+                let encoded = file.encode_checkpoint(checkpoint).map_err(bad)?;
+                file.write_checkpoint(checkpoint, encoded)?;
+                Ok((0, true))
+            }
+            Pending::Plan(plan) => {
+                file.write_plan(plan)?;
+                Ok((0, true))
+            }
+            Pending::Pages { pages, written } => {
+                let rest = &pages[*written..];
+                let bytes = match rest.len() > PARALLEL_BYTES {
+                    true => {
+                        file.write_pages(&rest[..PARALLEL_BYTES])?;
+                        PARALLEL_BYTES
+                    }
+                    false => {
+                        let part = &rest[..rest.len().min(PAGE_CHUNK_BYTES)];
+                        file.write_page_chunk(part)?;
+                        part.len()
+                    }
+                };
+                *written += bytes;
+                Ok((bytes, *written == pages.len()))
+            }
         }
-        let part = &rest[..rest.len().min(PAGE_CHUNK_BYTES)];
-        file.write_page_chunk(part)?;
-        self.written += part.len();
-        Ok(false)
     }
 }

@@ -1,65 +1,23 @@
-//! Recordings that are followed, and given checkpoints, while they are made.
+//! Recordings that are given checkpoints while they are made.
 
 use super::*;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use wrr_trace::Tail;
 
 #[test]
-fn a_follower_gets_every_event_while_the_recording_goes_on() {
+fn checkpoints_are_put_while_events_are_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.wrr");
     let writer = start(&path, false);
-    let mut follow = writer.follow().unwrap();
-    let (taken, seen) = mpsc::channel();
-    let follower = std::thread::spawn(move || {
-        let mut next = 0;
-        while let Some(event) = follow.next_event().unwrap() {
-            assert_eq!(event.index.0, next);
-            assert_eq!(event.tick.0, 10 * next + 10);
-            next += 1;
-            taken.send(next).unwrap();
-        }
-        assert!(follow.is_over() && follow.events_waiting() == 0);
-        (next, follow.ending())
-    });
-    // One by one: without a flush an event is in the file 25 ms after it was appended.
-    for i in 0..3 {
-        append(&writer, i);
-        assert_eq!(seen.recv_timeout(Duration::from_secs(5)), Ok(i + 1));
-    }
-    for i in 3..5000 {
-        append(&writer, i);
-    }
-    assert!(writer.finish(Ending::Exited { code: 9 }, Tick(60_000)).1.is_none());
-    let (events, ending) = follower.join().unwrap();
-    assert_eq!(events, 5000);
-    assert_eq!(ending, Some((Ending::Exited { code: 9 }, Tick(60_000))));
-}
-
-#[test]
-fn a_follower_puts_checkpoints_into_the_recording_that_it_follows() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.wrr");
-    let writer = start(&path, false);
-    let (mut follow, sink) = (writer.follow().unwrap(), writer.checkpoint_sink());
-    let follower = std::thread::spawn(move || {
-        for event in follow.by_ref().take(900) {
-            let event = event.unwrap();
-            if event.index.0 % 100 == 0 {
-                let stored = sink.page_count();
-                let fresh = pages(stored + 1..stored + 41);
-                sink.put(fresh, checkpoint(event.index.0 + 1, stored + 40)).unwrap();
-            }
-        }
-    });
+    let sink = writer.checkpoint_sink();
     for i in 0..1000 {
         append(&writer, i);
-        if i % 50 == 0 {
-            writer.flush().unwrap();
+        if i < 900 && i % 100 == 0 {
+            let stored = sink.page_count();
+            let fresh = pages(stored + 1..stored + 41);
+            sink.put(fresh, checkpoint(i + 1, stored + 40)).unwrap();
         }
     }
-    follower.join().unwrap();
     assert!(writer.finish(Ending::Exited { code: 0 }, Tick(20_000)).1.is_none());
     let reader = TraceReader::open(&path).unwrap();
     reader.check_all().unwrap();
@@ -70,53 +28,80 @@ fn a_follower_puts_checkpoints_into_the_recording_that_it_follows() {
 }
 
 #[test]
-fn a_follower_that_waits_can_be_cancelled() {
+fn pages_can_be_put_in_parts_before_the_checkpoint_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
-    let writer = start(&folder.path().join("t.wrr"), false);
-    append(&writer, 0);
-    let mut follow = writer.follow().unwrap();
-    let cancel = follow.cancel_handle();
-    assert!(follow.next_event().unwrap().is_some());
-    let follower = std::thread::spawn(move || (follow.next_event().unwrap(), follow));
-    std::thread::sleep(Duration::from_millis(20));
-    cancel.cancel();
-    let (event, follow) = follower.join().unwrap();
-    assert_eq!(event, None);
-    assert!(follow.is_cancelled() && !follow.is_over() && follow.ending().is_none());
+    let path = folder.path().join("t.wrr");
+    let writer = start(&path, false);
+    let sink = writer.checkpoint_sink();
+    // More than the writer lets wait: the last ones only fit when the first ones are in the file.
+    let all = 20_000;
+    for first in (1..=all).step_by(4_000) {
+        sink.put_pages(pages(first..first + 4_000)).unwrap();
+    }
+    sink.put(Vec::new(), checkpoint_of(&[(0, 1, all)])).unwrap();
+    assert!(writer.finish(Ending::Exited { code: 0 }, Tick(20_000)).1.is_none());
+    let reader = TraceReader::open(&path).unwrap();
+    reader.check_all().unwrap();
+    assert_eq!(reader.checkpoint(0).unwrap(), checkpoint_of(&[(0, 1, all)]));
+    assert!(read(&reader, &[1, all]).unwrap() == [page(1), page(all)].concat());
 }
 
 #[test]
-fn a_follower_ends_with_a_recording_that_is_dropped_or_interrupted() {
+fn a_checkpoint_takes_as_much_room_as_what_changed() {
     let folder = tempfile::tempdir().unwrap();
-    for interrupted in [false, true] {
-        let path = folder.path().join("t.wrr");
-        let writer = start(&path, false);
-        append(&writer, 0);
-        let follow = writer.follow().unwrap();
-        let follower = std::thread::spawn(move || {
-            let mut follow = follow;
-            (follow.by_ref().map(Result::unwrap).count(), follow.ending())
-        });
-        if interrupted {
-            assert!(writer.interrupter().interrupt());
-        }
-        drop(writer);
-        let (events, ending) = follower.join().unwrap();
-        assert_eq!(events, 1);
-        // The tick of an interruption is the last event's.
-        let expected = interrupted.then_some((Ending::Interrupted, Tick(10)));
-        assert_eq!(ending, expected);
-        let reader = TraceReader::open(&path).unwrap();
-        assert_eq!(reader.end_tick(), interrupted.then_some(Tick(10)));
+    let path = folder.path().join("t.wrr");
+    let writer = start(&path, false);
+    let sink = writer.checkpoint_sink();
+    // Every other page of 32 MiB is there, so no two of them are one run.
+    let mut runs: Vec<(u32, u32, u32)> = (0..4096).map(|i| (2 * i, i + 1, 1)).collect();
+    sink.put(pages(1..4097), checkpoint_of(&runs)).unwrap();
+    let mut written = vec![checkpoint_of(&runs)];
+    for round in 0..200 {
+        let id = 4097 + round;
+        runs[(round as usize * 37) % 4096].1 = id;
+        sink.put(page(id), checkpoint_of(&runs)).unwrap();
+        written.push(checkpoint_of(&runs));
+    }
+    assert!(writer.finish(Ending::Exited { code: 0 }, Tick(20_000)).1.is_none());
+    let reader = TraceReader::open(&path).unwrap();
+    reader.check_all().unwrap();
+    let kinds = reader.chunk_totals();
+    let of = |kind| kinds.iter().find(|total| total.0 == kind).unwrap();
+    // One is whole, then at most 64 are stored as changes.
+    assert_eq!((of(ChunkKind::CHECKPOINT).1, of(ChunkKind::CHANGES).1), (4, 197));
+    let changes = of(ChunkKind::CHANGES);
+    assert!(changes.3 / changes.1 < 100, "{} bytes for each", changes.3 / changes.1);
+    // In any order.
+    for i in (0..written.len()).rev().chain(0..written.len()) {
+        assert_eq!(reader.checkpoint(i).unwrap(), written[i], "{i}");
     }
 }
 
 #[test]
-fn a_trace_that_cannot_be_read_back_cannot_be_followed() {
+fn a_checkpoint_after_one_that_was_taken_back_does_not_need_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.wrr");
+    let writer = start(&path, false);
+    let sink = writer.checkpoint_sink();
+    let runs = [(0, 1, 9), (20, 10, 9)];
+    sink.put(pages(1..19), checkpoint_of(&runs)).unwrap();
+    let mark = writer.mark().unwrap();
+    sink.put(page(19), checkpoint_of(&[(0, 1, 9), (20, 19, 1), (21, 11, 8)])).unwrap();
+    writer.rewind(&mark).unwrap();
+    let after = checkpoint_of(&[(0, 1, 9), (20, 10, 8), (28, 19, 1)]);
+    sink.put(page(77), after.clone()).unwrap();
+    assert!(writer.finish(Ending::Exited { code: 0 }, Tick(20_000)).1.is_none());
+    let reader = TraceReader::open(&path).unwrap();
+    reader.check_all().unwrap();
+    assert_eq!(reader.checkpoints().len(), 2);
+    assert_eq!(reader.checkpoint(1).unwrap(), after);
+    assert_eq!(read(&reader, &[19]).unwrap(), page(77));
+}
+
+#[test]
+fn checkpoints_can_go_into_a_device() {
     if cfg!(unix) {
         let writer = start(Path::new("/dev/null"), false);
-        assert!(matches!(writer.follow(), Err(TraceError::NotFollowable { .. })));
-        // Checkpoints go the same way as everything else.
         writer.checkpoint_sink().put(pages(1..3), checkpoint(0, 2)).unwrap();
         assert!(writer.finish(Ending::Exited { code: 0 }, Tick(0)).1.is_none());
     }
@@ -129,7 +114,6 @@ fn a_trace_that_is_written_can_be_read_by_all_and_written_by_nobody_else() {
     let writer = start(&path, false);
     append(&writer, 0);
     writer.flush().unwrap();
-    assert_eq!(writer.follow().unwrap().next_event().unwrap().unwrap().index.0, 0);
     let reader = TraceReader::open(&path).unwrap();
     assert_eq!(reader.events().unwrap().count(), 1);
     let second = wrr_trace::TraceAppender::open(&path).err();
@@ -208,7 +192,7 @@ fn a_canonical_trace_does_not_depend_on_when_its_checkpoints_were_put() {
     // In the order in which they are named, with long runs; behind the events, pages just before.
     let kinds: Vec<_> = chunks(&first).into_iter().map(|c| c.0.to_string()).collect();
     let expected =
-        "MNFT MODL EVNT ckpt page ckpt page ckpt page ckpt page ckpt page ckpt ENDG INDX FOOT";
+        "MNFT MODL EVNT ckpt page ckpt page ckpd page ckpd page ckpd page ckpd ENDG INDX FOOT";
     assert_eq!(kinds.join(" "), expected);
     for (i, (flush_every, put_late, wasteful)) in
         [(7, false, false), (1 << 40, true, false), (500, true, true), (9, false, true)]

@@ -139,7 +139,7 @@ fn a_writer_stores_nothing_that_a_reader_refuses() {
         (change(&|c| c.name = Some("a".repeat(257))), "a name of 257 bytes"),
         (change(&|c| c.dropped_data = vec![2, 2]), "not ascending"),
         (change(&|c| c.dropped_elements = vec![2, 1]), "not ascending"),
-        (change(&|c| c.event.0 = 1), "behind 0 events"),
+        (change(&|c| c.event.0 = 1), "after 0 events"),
         (change(&|c| c.globals.push(deep.clone())), "nest more than"),
         (
             change(&|c| c.tables.push(TableState { elements: vec![(Datum::Null, 0)] })),
@@ -260,7 +260,7 @@ fn an_index_that_lies_about_a_checkpoint_or_a_tick_is_found() {
     let parts = chunks(&std::fs::read(&path).unwrap());
     let index = parts.iter().position(|p| p.0 == ChunkKind::INDEX).unwrap();
     // An entry is kind, offset, event, events, tick, name: here the offset has two or three bytes.
-    for kind in [b"ckpt", b"EVNT"] {
+    for kind in [b"ckpt", b"ckpd", b"EVNT"] {
         let mut forged = parts.clone();
         let payload = &mut forged[index].1;
         let at = payload.windows(4).rposition(|w| w == kind).unwrap() + 4;
@@ -272,6 +272,9 @@ fn an_index_that_lies_about_a_checkpoint_or_a_tick_is_found() {
         let reader = TraceReader::open(&forged_path).unwrap();
         expect_damage(reader.check_all(), "the index does not fit");
         if kind == b"ckpt" {
+            expect_damage(reader.checkpoint(1), "the index does not fit it");
+        }
+        if kind == b"ckpd" {
             expect_damage(reader.checkpoint(2), "the index does not fit it");
         }
     }
@@ -354,4 +357,54 @@ fn chunks_stand_in_their_order() {
     expect_damage(behind(&[K::FOOTER]), "chunk FOOT after chunk FOOT");
     expect_damage(behind(&[K::EVENTS]), "chunk EVNT after chunk FOOT");
     expect_damage(behind(&[K::PAGES, K::INDEX]), "does not name the chunks before it");
+}
+
+#[test]
+fn changes_without_a_base_that_stands_before_them_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = postcard::to_stdvec(&HostState::for_world(1, 2, false)).unwrap();
+    // One memory of 64 KiB in which page 3 is page 1 of the file; nothing else.
+    let rest = [&[0, 0, 1, 0x80, 0x80, 4, 1, 3, 1, 1, 0, 0, 0][..], &host].concat();
+    let changes = |base: u8| [&[base][..], &FRONT, &rest].concat();
+    let with_changes = |payloads: &[Vec<u8>]| {
+        let mut parts = parts(folder.path());
+        let at = parts.iter().rposition(|(kind, _)| *kind == ChunkKind::CHECKPOINT).unwrap() + 1;
+        for (i, payload) in payloads.iter().enumerate() {
+            parts.insert(at + i, (ChunkKind::CHANGES, payload.clone()));
+        }
+        let path = folder.path().join("forged.wrr");
+        forge(&path, &parts);
+        TraceReader::open(&path).unwrap()
+    };
+    let whole = place_count(folder.path());
+    let expect = |payloads: &[Vec<u8>], part: &str| {
+        let reader = with_changes(payloads);
+        expect_damage(reader.check_all(), part);
+        for i in 0..reader.checkpoints().len() {
+            let _ = reader.checkpoint(i);
+        }
+    };
+    let good = with_changes(&[changes(whole - 1)]);
+    good.check_all().unwrap();
+    let found = good.checkpoints().iter().position(|entry| entry.event.0 == 1).unwrap();
+    let memory = &good.checkpoint(found).unwrap().memories[0];
+    assert!(memory.runs.contains(&PageRun { page: 3, id: PageId(1), count: 1 }), "{memory:?}");
+    assert_eq!(memory.bytes, 1 << 16);
+
+    expect(&[changes(whole)], "which is not before it");
+    expect(&[changes(100)], "which is not before it");
+    expect(&[vec![]], "the base of a checkpoint");
+    expect(&[changes(whole - 1)[..9].to_vec()], "");
+    // A chain that is too long.
+    let chain: Vec<Vec<u8>> = (0..65).map(|i| changes(whole - 1 + i)).collect();
+    expect(&chain, "more than 64 checkpoints");
+    with_changes(&chain[..64]).check_all().unwrap();
+    // Another number of memories than its base has.
+    let none = [&[whole - 1][..], &FRONT, &[0, 0, 0, 0, 0, 0], &host].concat();
+    expect(&[none], "it changes 0 memories");
+}
+
+/// How many whole checkpoints the trace of [`parts`] has.
+fn place_count(folder: &Path) -> u8 {
+    parts(folder).iter().filter(|(kind, _)| *kind == ChunkKind::CHECKPOINT).count() as u8
 }

@@ -85,6 +85,13 @@ fn checkpoint(event: u64, pages: u32) -> Checkpoint {
     }
 }
 
+/// A checkpoint at the start, with a memory of 128 MiB that has these runs: page, id, count.
+fn checkpoint_of(runs: &[(u32, u32, u32)]) -> Checkpoint {
+    let runs = runs.iter().map(|&(page, id, count)| PageRun { page, id: PageId(id), count });
+    let memory = MemoryState { bytes: 2048 << 16, runs: runs.collect() };
+    Checkpoint { memories: vec![memory], ..checkpoint(0, 0) }
+}
+
 /// Contents of pages of a trace.
 fn read(reader: &TraceReader, ids: &[u32]) -> Result<Vec<u8>, TraceError> {
     let mut out = vec![0xaa; ids.len() * PAGE_BYTES];
