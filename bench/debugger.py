@@ -1,4 +1,4 @@
-"""The Python inside of wrr, and the debugger on a recording of it: `py`, `debugger`."""
+"""The Python inside of wrr, and the debugger on recordings of it: `py`, `debugger`, `bank`."""
 
 import os
 import pathlib
@@ -30,6 +30,10 @@ STARTING = "one line"
 
 DEBUGGED = SCRIPTS / "debugged.py"
 FAILS = "assert obj.rare == 0"
+BANK = ROOT / "bench/bank.py"
+BANK_FAILS = "assert total == ACCOUNTS * OPENING"
+# A bank that is small, so that what the debugger needs is compiled before it is measured.
+BANK_SHORT_ROUNDS = 200
 # How much the debugger is used before it is measured: what it needs is compiled then.
 SHORT_ROUNDS = 200
 SHORT_SEEKS = 20
@@ -94,9 +98,52 @@ def debugger(bench):
     row(f"{recorder_mib:.0f} MiB", f"{debugger_mib:.0f} MiB", f"{debugger_mib / recorder_mib:.2f}")
 
 
-def record(trace, rounds):
+def bank(bench):
+    """Aims: start 0.5 s, `go crash` 1 s, `bstep` p99 100 ms, the last of a million changes 100 ms, a change at 1 % of
+    the run 0.3x of the recording's time if it is rarely written, 0.7x if its pages are written; memory 2x."""
+    short, trace = bench.scratch / "short-bank.wrr", bench.scratch / "bank.wrr"
+    record(short, 1, BANK)  # Compiles.
+    first, rest = record(short, 1, BANK)[0], record(short, BANK_SHORT_ROUNDS, BANK)[0]
+    with Session(short, rest, BANK_SHORT_ROUNDS, BANK) as session:
+        seek(session, SHORT_SEEKS)
+        for _ in search_bank(session):
+            pass
+    rounds = max(round((BANK_SHORT_ROUNDS - 1) * bench.seconds / (rest - first)), 200)
+    recorded, recorder_mib = record(trace, rounds, BANK)
+    with Session(trace, recorded, rounds, BANK) as session:
+        title(f"The debugger in a recording of {recorded:.1f} s of a bank in Python, at {bench.seeks} random moments",
+              "command", "p50, p90, p99, longest")
+        row("none: it starts", quantiles_ms([1e3 * session.start_seconds], 1))
+        for what, times in seek(session, bench.seeks).items():
+            row(what, quantiles_ms([1e3 * seconds for seconds in times], 0.5, 0.9, 0.99, 1))
+        title("The same recording, from its crash", "command", "time", "in relation to recording")
+        for what, seconds in search_bank(session):
+            row(what, f"{seconds:.2f} s", f"{seconds / recorded:.3f}")
+        debugger_mib = session.peak_mib()
+    title("Peak memory of the same", "recorder", "debugger", "debugger / recorder")
+    row(f"{recorder_mib:.0f} MiB", f"{debugger_mib:.0f} MiB", f"{debugger_mib / recorder_mib:.2f}")
+
+
+def search_bank(session):
+    """Seconds of each command that tells where a value comes from, as they come."""
+    questions = [
+        ("bank.moves", "", "self.moves += 1"),
+        ("bank.rules.limit", "500 -> 600\n", "bank.rules.limit = 600"),
+        ("bank.accounts[0].kind", "'new' -> 'regular'\n", 'bank.accounts[0].kind = "regular"'),
+        ("sum(a.balance for a in bank.accounts) % 10", "0 -> 1\n", "bank.accounts[117].balance += 1"),
+    ]
+    for number, (watched, change, statement) in enumerate(questions, 1):
+        yield "`go crash`", session.carry_out("go crash", statement=BANK_FAILS)
+        told = f"watchpoint {number}: {watched}: "
+        yield f"`watch {watched}`", session.carry_out(f"watch {watched}", told)
+        seconds = session.carry_out("bcontinue", f"{told}{change}", statement)
+        yield f"`bcontinue`, back to {session.percent():.0f} %", seconds
+        session.carry_out("delete")
+
+
+def record(trace, rounds, program=DEBUGGED):
     """Seconds and peak memory (MiB) of a recording, which ends with the failed assertion."""
-    command = strings([WRR, "py", "-o", trace, *WORLD, DEBUGGED, rounds])
+    command = strings([WRR, "py", "-o", trace, *WORLD, program, rounds])
     start = time.perf_counter()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -141,8 +188,8 @@ def search(session):
 class Session:
     """A debugger at work: it gets one command after the other, and what it says is checked."""
 
-    def __init__(self, trace, recorded, rounds):
-        self.rounds = rounds
+    def __init__(self, trace, recorded, rounds, program=DEBUGGED):
+        self.rounds, self.program = rounds, program
         self.patience_seconds = PATIENCE * recorded + COMPILING_SECONDS
         self.tick, self.last_tick = 0, 0
         self.child = subprocess.Popen(strings([WRR, "debug", trace]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -170,7 +217,7 @@ class Session:
                 break
         seconds = time.perf_counter() - start
         patience.cancel()
-        place = f"{DEBUGGED.name}:{line_of(statement)} in " if statement else ""
+        place = f"{self.program.name}:{line_of(self.program, statement)} in " if statement else ""
         if not when or expected not in said or place not in said or COMPLAINT.search(said):
             self.fail(f"{command}, after {seconds:.0f} s", f"{expected}{place}", said)
         self.tick, self.last_tick = (int(number) for number in when.groups())
@@ -200,7 +247,7 @@ class Session:
         return int(PEAK.search(status)[1]) / 1024
 
 
-def line_of(statement):
-    """The number of the line of the program that begins with a statement."""
-    lines = DEBUGGED.read_text().splitlines()
+def line_of(program, statement):
+    """The number of the line of a program that begins with a statement."""
+    lines = program.read_text().splitlines()
     return next(number for number, line in enumerate(lines, 1) if line.strip().startswith(statement))

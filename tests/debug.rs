@@ -8,6 +8,8 @@ mod at_terminal;
 mod recording;
 #[path = "debug/scrubber.rs"]
 mod scrubber;
+#[path = "debug/searches.rs"]
+mod searches;
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -78,6 +80,15 @@ const TESTS: &[(&str, fn())] = &[
         "real_work_is_replayed_without_a_divergence",
         recording::real_work_is_replayed_without_a_divergence,
     ),
+    (
+        "every_change_of_a_value_is_found_in_both_directions",
+        searches::every_change_of_a_value_is_found_in_both_directions,
+    ),
+    (
+        "every_change_in_memory_is_found_in_both_directions",
+        searches::every_change_in_memory_is_found_in_both_directions,
+    ),
+    ("what_is_interrupted_changes_nothing", searches::what_is_interrupted_changes_nothing),
     (
         "an_interrupt_takes_a_search_back_to_where_it_began",
         an_interrupt_takes_a_search_back_to_where_it_began,
@@ -491,7 +502,7 @@ fn the_first_line_of_a_script_can_be_stopped_at() {
             "/first.py:1 in <module>",
             "    1 > x = 1",
             "(T) bstep",
-            "there is no such place; it is where it was",
+            "nothing found; position unchanged",
             "/first.py:1 in <module>",
             "    1 > x = 1",
         ]
@@ -729,7 +740,7 @@ fn an_interrupt_takes_a_search_back_to_where_it_began() {
     stdin.write_all(b"when\nprint i\n").unwrap();
     drop(stdin);
     stdout.read_to_string(&mut shown).unwrap();
-    expect_in_order(&shown, &[") bcontinue\n", "interrupted; it is where it was\n", "29999\n"]);
+    expect_in_order(&shown, &[") bcontinue\n", "interrupted; nothing has changed\n", "29999\n"]);
     let times: Vec<&str> = shown.lines().filter(|line| line.starts_with("tick ")).collect();
     assert_eq!(times.len(), 2, "{shown}");
     assert_eq!(times[0], times[1]);

@@ -59,8 +59,11 @@ pub fn ctrl_c_ends_a_search() {
     std::fs::write(folder.join("slow.dbg"), SLOW_COMMANDS).unwrap();
     let mut terminal = start(folder, &["slow.wrr", "-x", "slow.dbg"]);
     terminal.expect(") bcontinue\r\n");
+    // After half a second it is shown how far it has come.
+    terminal.expect(" %");
+    terminal.expect("Ctrl-C cancels");
     terminal.type_in(CTRL_C);
-    terminal.expect("interrupted; it is where it was");
+    terminal.expect("interrupted; nothing has changed");
     prompt(&mut terminal);
     terminal.type_in("print i\r");
     terminal.expect("29999");

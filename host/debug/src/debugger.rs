@@ -1,5 +1,6 @@
 //! The debugger: where it stands, and going from there.
 
+mod cancelling;
 mod machine;
 mod values;
 
@@ -19,7 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use wrr::format::Tick;
 use wrr::{
-    Error, LookAt, Looked, Moment, Position, Quest, Searched, Target, Test, View, Walked, Walker,
+    Backward, Error, LookAt, Looked, Moment, Position, Quest, Searched, Target, Test, View, Walked,
+    Walker,
 };
 
 /// Which way to go.
@@ -212,6 +214,10 @@ impl<'a> Debugger<'a> {
     /// # Errors
     /// There is no such moment; what replaying gives.
     pub fn go(&mut self, moment: &Moment) -> Result<Arrived, Error> {
+        self.as_a_whole(|debugger| debugger.go_there(moment))
+    }
+
+    fn go_there(&mut self, moment: &Moment) -> Result<Arrived, Error> {
         let from = self.walker.position();
         if let Moment::Name(name) = moment
             && let Some(mark) = self.marks.get(name).copied()
@@ -219,7 +225,7 @@ impl<'a> Debugger<'a> {
             return self.go_to_position(mark);
         }
         if self.walker.go_to(moment)? == Walked::Interrupted {
-            return self.go_home(from);
+            return Ok(interrupted());
         }
         match (moment, self.interpreter.clone()) {
             (Moment::Start, Some(interpreter)) => {
@@ -254,7 +260,7 @@ impl<'a> Debugger<'a> {
             return Ok(None);
         }
         let arrived = self.go(&Moment::End)?;
-        self.is_at_crash = true;
+        self.is_at_crash |= arrived.why == Why::Asked;
         Ok(Some(arrived))
     }
 
@@ -263,18 +269,13 @@ impl<'a> Debugger<'a> {
     /// # Errors
     /// What replaying gives.
     pub fn go_to_position(&mut self, position: Position) -> Result<Arrived, Error> {
-        let from = self.walker.position();
-        if self.walker.go_back_to(position)? == Walked::Interrupted {
-            return self.go_home(from);
-        }
-        self.arrive(Why::Asked, from)
-    }
-
-    /// Back to where it was, after an interrupt.
-    fn go_home(&mut self, from: Position) -> Result<Arrived, Error> {
-        self.walker.clear_interrupt();
-        self.walker.go_back_to(from)?;
-        self.arrive(Why::Interrupted, from)
+        self.as_a_whole(|debugger| {
+            let from = debugger.walker.position();
+            match debugger.walker.go_back_to(position)? {
+                Walked::Interrupted => Ok(interrupted()),
+                _ => debugger.arrive(Why::Asked, from),
+            }
+        })
     }
 
     /// If it does not stand at a passage, or at one behind the goal, it goes to the last one before; if there is none it stays.
@@ -297,6 +298,14 @@ impl<'a> Debugger<'a> {
     }
 
     fn search(&mut self, quest: &mut dyn Quest, direction: Direction) -> Result<Arrived, Error> {
+        self.as_a_whole(|debugger| debugger.search_there(quest, direction))
+    }
+
+    fn search_there(
+        &mut self,
+        quest: &mut dyn Quest,
+        direction: Direction,
+    ) -> Result<Arrived, Error> {
         let from = self.walker.position();
         let searched = match direction {
             Direction::Forward => self.walker.search_on(quest)?,
@@ -315,21 +324,29 @@ impl<'a> Debugger<'a> {
         if direction == Direction::Backward {
             return self.search(&mut Step::backward(interpreter, to), direction);
         }
-        let step = Step::forward(interpreter, to.clone());
         if self.breakpoints.is_empty() && self.watchpoints.is_empty() {
-            return self.search(&mut { step }, direction);
+            return self.search(&mut Step::forward(interpreter, to), direction);
         }
-        let from = self.walker.position();
-        let mut quest = StepOrStops::new(step, self.stops(direction)?);
-        match self.walker.search_on(&mut quest)? {
-            Searched::Found => match self.arrive_at_hit(quest.stops, from)? {
-                Some(arrived) => Ok(arrived),
-                // A breakpoint that is to be passed.
-                None => self.step_to(to, direction),
-            },
-            Searched::Nothing => self.arrive(Why::Nowhere, from),
-            Searched::Interrupted => self.arrive(Why::Interrupted, from),
-        }
+        self.as_a_whole(|debugger| {
+            let from = debugger.walker.position();
+            loop {
+                let step = Step::forward(Arc::clone(&interpreter), to.clone());
+                let mut quest = StepOrStops::new(step, debugger.stops(direction)?);
+                match debugger.walker.search_on(&mut quest)? {
+                    Searched::Found => {
+                        if let Some(arrived) = debugger.arrive_at_hit(quest.stops, from)? {
+                            return Ok(arrived);
+                        }
+                        // A breakpoint that is to be passed.
+                    }
+                    Searched::Nothing => {
+                        debugger.walker.return_to(from)?;
+                        return debugger.arrive(Why::Nowhere, from);
+                    }
+                    Searched::Interrupted => return Ok(interrupted()),
+                }
+            }
+        })
     }
 
     /// Goes to the next line, or the last one before, also into functions.
@@ -359,7 +376,7 @@ impl<'a> Debugger<'a> {
             return self.arrive(Why::End, from);
         }
         match self.walker.go(Target::Tick(Tick(tick)))? {
-            Walked::Interrupted => self.go_home(from),
+            Walked::Interrupted => Ok(interrupted()),
             _ => self.arrive(Why::Asked, from),
         }
     }
@@ -402,6 +419,10 @@ impl<'a> Debugger<'a> {
     /// # Errors
     /// As [`Debugger::step`].
     pub fn go_to_raise(&mut self) -> Result<Arrived, Error> {
+        self.as_a_whole(Debugger::go_to_raise_there)
+    }
+
+    fn go_to_raise_there(&mut self) -> Result<Arrived, Error> {
         let interpreter = self.interpreter()?;
         let from = self.walker.position();
         loop {
@@ -409,10 +430,10 @@ impl<'a> Debugger<'a> {
             match self.walker.search_back(&mut handlers)? {
                 Searched::Found => {}
                 Searched::Nothing => {
-                    self.walker.go_back_to(from)?;
+                    self.walker.return_to(from)?;
                     return self.arrive(Why::Nowhere, from);
                 }
-                Searched::Interrupted => return self.go_home(from),
+                Searched::Interrupted => return Ok(interrupted()),
             }
             // What was executed before the handler is what raised.
             self.walker.search_back(&mut Passage)?;
@@ -435,6 +456,10 @@ impl<'a> Debugger<'a> {
     /// # Errors
     /// What replaying gives.
     pub fn resume(&mut self, direction: Direction) -> Result<Arrived, Error> {
+        self.as_a_whole(|debugger| debugger.resume_there(direction))
+    }
+
+    fn resume_there(&mut self, direction: Direction) -> Result<Arrived, Error> {
         let from = self.walker.position();
         let nothing_set = self.breakpoints.is_empty() && self.watchpoints.is_empty();
         if nothing_set && self.is_at_crash && direction == Direction::Backward {
@@ -447,7 +472,7 @@ impl<'a> Debugger<'a> {
                 Direction::Backward => self.walker.search_back(&mut stops)?,
             };
             match searched {
-                Searched::Interrupted => return self.arrive(Why::Interrupted, from),
+                Searched::Interrupted => return Ok(interrupted()),
                 Searched::Nothing => break,
                 Searched::Found => {
                     if let Some(arrived) = self.arrive_at_hit(stops, from)? {
@@ -470,16 +495,21 @@ impl<'a> Debugger<'a> {
 
     /// A search has found what `continue` stops at, or nothing of that. `None` if it is a breakpoint that is to be passed.
     fn arrive_at_hit(&mut self, stops: Stops, from: Position) -> Result<Option<Arrived>, Error> {
+        let certain = stops.at(self.walker.position().tick).map(Hit::Breakpoint);
         let note = stops.failure.map(|(id, failure)| {
             format!("the condition of breakpoint {} cannot be evaluated: {failure}", id.0)
         });
-        let certain = crate::quest::locked(&stops.at).take().map(Hit::Breakpoint);
         let why = match stops.hit.or(certain) {
             Some(Hit::Watchpoint(id, change)) => {
-                if stops.seen_at < self.walker.position().tick {
-                    self.walker.go(Target::Tick(stops.seen_at))?;
+                if stops.stands_before_effect {
+                    let at = self.walker.position();
+                    self.guilty = Some(Guilty { at, seen_at: stops.seen_at });
+                } else {
+                    if stops.seen_at < self.walker.position().tick {
+                        self.walker.go(Target::Tick(stops.seen_at))?;
+                    }
+                    self.stand_before_effect()?;
                 }
-                self.stand_before_effect()?;
                 if let Some(watchpoint) = self.watchpoints.iter_mut().find(|w| w.id == id) {
                     watchpoint.hits += 1;
                 }
@@ -658,12 +688,21 @@ impl<'a> Debugger<'a> {
     }
 }
 
+/// It was interrupted.
+fn interrupted() -> Arrived {
+    Arrived { why: Why::Interrupted, has_moved: false, note: None }
+}
+
 /// Any passage.
 struct Passage;
 
 impl Quest for Passage {
     fn test(&mut self) -> (LookAt, Test) {
         (LookAt::Passages, Test::Always)
+    }
+
+    fn backward(&mut self, _walker: &mut Walker<'_>) -> Result<Option<Backward>, Error> {
+        Ok(Some(Backward::noting(LookAt::Passages, Test::Always)))
     }
 
     fn looker(&mut self) -> Box<dyn wrr::Looker> {
@@ -680,7 +719,12 @@ impl Quest for Handlers {
     }
 
     fn test(&mut self) -> (LookAt, Test) {
-        (LookAt::Passages, self.0.in_new_code())
+        (LookAt::Passages, self.0.at_handler())
+    }
+
+    fn backward(&mut self, _walker: &mut Walker<'_>) -> Result<Option<Backward>, Error> {
+        let (at, test) = self.test();
+        Ok(Some(Backward { at, note: None, ask: Some(test), words: None }))
     }
 
     fn looker(&mut self) -> Box<dyn wrr::Looker> {
@@ -693,13 +737,9 @@ impl Quest for Handlers {
             else {
                 return Looked::On;
             };
-            if !code.is_of_the_program {
-                return Looked::Known;
-            }
-            match interpreter.raising(memory, place.code, place.index) {
-                Raising::Handler => Looked::Stop,
-                _ => Looked::On,
-            }
+            let is_handler =
+                interpreter.raising(memory, place.code, place.index) == Raising::Handler;
+            if code.is_of_the_program && is_handler { Looked::Stop } else { Looked::On }
         })
     }
 }

@@ -182,6 +182,12 @@ pub trait Interpreter: Send + Sync {
     /// Passes in a frame with this code.
     fn in_activation(&self, frame: Address, code: Address) -> Test;
 
+    /// Words that are written when a frame begins.
+    fn frame_words(&self, frame: Address) -> Vec<Address>;
+
+    /// Passes where a handler of exceptions begins.
+    fn at_handler(&self) -> Test;
+
     /// Passes in a frame with this code where it begins.
     fn at_beginning(&self, frame: Address, code: Address) -> Test;
 
@@ -207,6 +213,9 @@ pub trait Interpreter: Send + Sync {
 
     /// What tells one object from another one that is or was at the same address: `None` if none is there.
     fn identity(&self, memory: Memory<'_>, object: Address) -> Option<u64>;
+
+    /// The words that [`Interpreter::identity`] depends on.
+    fn identity_words(&self, object: Address) -> Vec<Address>;
 
     /// Passes where [`Interpreter::identity`] gives this.
     fn is_object(&self, object: Address, identity: u64) -> Test;

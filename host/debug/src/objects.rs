@@ -6,7 +6,9 @@
 use crate::interpreter::{Address, Interpreter};
 use crate::memory::Memory;
 use wrr::format::Tick;
-use wrr::{Error, LookAt, Looked, Looker, Quest, Searched, Target, Test, View, Walker};
+use wrr::{
+    Backward, Error, LookAt, Looked, Looker, Quest, Searched, Target, Test, View, Walked, Walker,
+};
 
 /// An object that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +41,24 @@ pub enum Presence {
 }
 
 /// Any place where something else than the object is at its address.
-struct Absence(Test);
+struct Absence {
+    test: Test,
+    /// What it depends on.
+    words: Vec<Address>,
+}
 
 impl Quest for Absence {
     fn fork(&self) -> Option<Box<dyn Quest + Send>> {
-        Some(Box::new(Absence(self.0.clone())))
+        Some(Box::new(Absence { test: self.test.clone(), words: self.words.clone() }))
     }
 
     fn test(&mut self) -> (LookAt, Test) {
-        (LookAt::Passages, self.0.clone())
+        (LookAt::Passages, self.test.clone())
+    }
+
+    fn backward(&mut self, _walker: &mut Walker<'_>) -> Result<Option<Backward>, Error> {
+        let words = Some(self.words.clone());
+        Ok(Some(Backward { words, ..Backward::noting(LookAt::Passages, self.test.clone()) }))
     }
 
     fn looker(&mut self) -> Box<dyn Looker> {
@@ -99,21 +110,24 @@ impl Object {
             return Ok(if now < first { Presence::NotYet(None) } else { Presence::Gone(None) });
         }
         // It looks like it: whether it is depends on what was between.
-        let mut absence = Absence(self.is_absent(interpreter));
-        let searched = if now < first {
-            walker.go(Target::Tick(first))?;
-            walker.search_back_until(&mut absence, now)?
-        } else {
-            let from = Target::Tick(last);
-            walker.go(from)?;
-            let until = match here.in_call {
-                true => Target::Event(here.event),
-                false => Target::Tick(now),
-            };
-            walker.search_on_until(&mut absence, until)?
+        let words = interpreter.identity_words(self.address);
+        let mut absence = Absence { test: self.is_absent(interpreter), words };
+        let from = Target::Tick(if now < first { first } else { last });
+        let until = match here.in_call {
+            true => Target::Event(here.event),
+            false => Target::Tick(now),
+        };
+        let is_pinned = walker.pin()?;
+        let searched = match walker.go(from)? {
+            Walked::Interrupted => Searched::Interrupted,
+            _ if now < first => walker.search_back_until(&mut absence, now)?,
+            _ => walker.search_on_until(&mut absence, until)?,
         };
         let found = walker.position().tick;
-        walker.go_back_to(here)?;
+        walker.return_to(here)?;
+        if is_pinned {
+            walker.unpin();
+        }
         Ok(match searched {
             Searched::Nothing => {
                 self.lives = (first.min(now), last.max(now));

@@ -13,6 +13,8 @@ use wrr::{Diversion, Diverted, Error, Test, View};
 const FRAMES_MAX: usize = 100_000;
 /// The most instructions of a code, and the most names.
 const LIST_MAX: u32 = 1 << 20;
+/// The size of an instruction.
+const UNIT_BYTES: u32 = 2;
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: u32 = 1 << 16;
 
@@ -303,6 +305,16 @@ impl Interpreter for Python {
         Test::All(vec![self.in_frames(&[frame]), code])
     }
 
+    fn frame_words(&self, frame: Address) -> Vec<Address> {
+        vec![frame.wrapping_add(self.layout.frame_code)]
+    }
+
+    fn at_handler(&self) -> Test {
+        let Layout { current_frame, frame_code, code_units, op_handler, .. } = self.layout;
+        let path = vec![current_frame, frame_code, code_units];
+        Test::Element { path, bytes: UNIT_BYTES, among: vec![(op_handler, op_handler)] }
+    }
+
     fn at_beginning(&self, frame: Address, code: Address) -> Test {
         Test::All(vec![Test::Shown { among: vec![(0, 0)] }, self.in_activation(frame, code)])
     }
@@ -370,13 +382,17 @@ impl Interpreter for Python {
             if index >= len {
                 return None;
             }
-            memory.bytes(data.checked_add(2 * index)?, 1)
+            memory.bytes(data.checked_add(UNIT_BYTES * index)?, 1)
         });
         match unit {
             Some(&[op]) if u32::from(op) == self.layout.op_handler => Raising::Handler,
             Some(&[op]) if u32::from(op) == self.layout.op_reraise => Raising::Again,
             _ => Raising::Other,
         }
+    }
+
+    fn identity_words(&self, object: Address) -> Vec<Address> {
+        [0, 4, self.layout.object_type].map(|offset| object.wrapping_add(offset)).to_vec()
     }
 
     fn is_object(&self, object: Address, identity: u64) -> Test {

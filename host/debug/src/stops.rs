@@ -8,7 +8,7 @@ use crate::watch::{Baseline, Change, Watching, Watchpoint};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
-use wrr::{Error, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
+use wrr::{Backward, Error, Judged, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
 
 /// What the run was stopped at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,18 @@ pub(crate) struct Stops {
     wanted: Wanted,
     /// Shared with the looker.
     watching: Arc<Mutex<Vec<Watching>>>,
-    /// What the looker has stopped at.
-    pub at: Arc<Mutex<Option<BreakpointId>>>,
+    /// The last two breakpoints that the looker has come to, and where.
+    at: Arc<Mutex<[Option<(Tick, BreakpointId)>; 2]>>,
     /// What was found last.
     pub hit: Option<Hit>,
     /// Where its effect is seen.
     pub seen_at: Tick,
+    /// It was found by the place before its effect, and that is where the walker stands.
+    pub stands_before_effect: bool,
+    /// Where the search backward begins.
+    from: Option<Target>,
+    /// The lookers of a search backward are asked about breakpoints alone.
+    is_noting: bool,
     /// A condition could not be evaluated.
     pub failure: Option<(BreakpointId, String)>,
     past: SharedPast,
@@ -58,9 +64,71 @@ impl Stops {
             at: Arc::default(),
             hit: None,
             seen_at: Tick(0),
+            stands_before_effect: false,
+            from: None,
+            is_noting: false,
             failure: None,
             past: Arc::default(),
         }
+    }
+
+    /// The breakpoint at a tick at which the looker was.
+    pub fn at(&self, tick: Tick) -> Option<BreakpointId> {
+        let last = locked(&self.at).into_iter().flatten().find(|(at, _)| *at == tick);
+        last.map(|(_, id)| id)
+    }
+
+    /// Where the run is looked at.
+    fn look_at(&self) -> LookAt {
+        match self.wanted.interpreter {
+            Some(_) => LookAt::Passages,
+            None => LookAt::Ticks,
+        }
+    }
+
+    /// Where breakpoints may be. `None` if there are none.
+    fn breakpoints_test(&self) -> Option<Test> {
+        match &self.wanted.interpreter {
+            _ if self.wanted.breakpoints.is_empty() => None,
+            Some(interpreter) => Some(interpreter.in_new_code()),
+            None => Some(Test::Entry { functions: self.wanted.functions.concat() }),
+        }
+    }
+
+    /// What happens to what is watched between the place where the walker stands and the next one: what
+    /// it is there is known already. `None` if it cannot be said.
+    fn judge_watched(&mut self, walker: &mut Walker<'_>) -> Result<Option<bool>, Error> {
+        let interpreter = self.wanted.interpreter.clone();
+        let (here, at) = (walker.position().tick, self.look_at());
+        let mut watching = std::mem::take(&mut *locked(&self.watching));
+        let (mut found, mut is_clear) = (None, true);
+        for one in watching.iter_mut().filter(|one| one.is_searched()) {
+            let after = one.seen.clone();
+            one.look(interpreter.as_deref(), walker, &self.wanted.baseline)?;
+            is_clear &= one.is_clear();
+            let from = self.from.unwrap_or(Target::Tick(here));
+            let change = match one.change_to(after) {
+                Some(Change::Begins) if one.is_generator() => {
+                    // Its frame is entered again and again; only the first time it begins.
+                    let begins = walker.at_next_place(at, from, |walker| one.begins_at(walker))?;
+                    begins.then_some(Change::Begins)
+                }
+                change => change,
+            };
+            if let Some(change) = change {
+                found = Some(Hit::Watchpoint(one.id, change));
+            }
+        }
+        let from = self.from.unwrap_or(Target::Tick(here));
+        *locked(&self.watching) = watching;
+        if !is_clear {
+            return Ok(None);
+        }
+        let Some(hit) = found else { return Ok(Some(false)) };
+        self.seen_at = walker.at_next_place(at, from, |walker| walker.position().tick)?;
+        self.hit = Some(hit);
+        self.stands_before_effect = true;
+        Ok(Some(true))
     }
 
     /// Whether something has happened to what is watched, since the last time and up to where the walker stands.
@@ -113,20 +181,13 @@ impl Stops {
 
 impl Quest for Stops {
     fn test(&mut self) -> (LookAt, Test) {
-        let watching = locked(&self.watching);
-        let watched = watching.iter().map(|w| w.test(self.wanted.interpreter.as_deref()));
-        let mut tests = Vec::new();
-        match &self.wanted.interpreter {
-            Some(interpreter) if !self.wanted.breakpoints.is_empty() => {
-                tests.push(interpreter.in_new_code());
-            }
-            None => tests.push(Test::Entry { functions: self.wanted.functions.concat() }),
-            Some(_) => {}
-        }
+        self.is_noting = false;
+        self.stands_before_effect = false;
         // The test for new code has to be the first one that passes: what is known is told of that one.
-        tests.extend(watched);
-        let at = if self.wanted.interpreter.is_some() { LookAt::Passages } else { LookAt::Ticks };
-        (at, Test::Any(tests))
+        let mut tests: Vec<Test> = self.breakpoints_test().into_iter().collect();
+        let watching = locked(&self.watching);
+        tests.extend(watching.iter().map(|w| w.test(self.wanted.interpreter.as_deref())));
+        (self.look_at(), Test::Any(tests))
     }
 
     fn looker(&mut self) -> Box<dyn Looker> {
@@ -136,8 +197,10 @@ impl Quest for Stops {
         let watching = Arc::clone(&self.watching);
         let at = Arc::clone(&self.at);
         let past = Arc::clone(&self.past);
+        let is_noting = self.is_noting;
         Box::new(move |view: &View<'_>| {
-            let wanted = locked(&watching).iter().any(|w| w.wants(interpreter.as_deref(), view));
+            let wanted = !is_noting
+                && locked(&watching).iter().any(|w| w.wants(interpreter.as_deref(), view));
             let (found, otherwise) = match &interpreter {
                 Some(interpreter) if !breakpoints.is_empty() => {
                     breakpoint_at(&**interpreter, &breakpoints, &past, view)
@@ -151,8 +214,9 @@ impl Quest for Stops {
                     (found.map(|(b, _)| b.id), Looked::On)
                 }
             };
-            if found.is_some() {
-                *locked(&at) = found;
+            if let Some(id) = found {
+                let mut at = locked(&at);
+                *at = [Some((view.tick, id)), at[0]];
             }
             if wanted || found.is_some() { Looked::Stop } else { otherwise }
         })
@@ -160,9 +224,8 @@ impl Quest for Stops {
 
     fn begin(&mut self, walker: &mut Walker<'_>, until: Target) -> Result<(), Error> {
         let interpreter = self.wanted.interpreter.clone();
-        if let Some(interpreter) = &interpreter {
-            *locked(&self.past) = Past::begin(&**interpreter, walker);
-        }
+        self.is_noting = false;
+        self.window(walker);
         let mut watching = std::mem::take(&mut *locked(&self.watching));
         let here = walker.position().tick;
         for one in &mut watching {
@@ -183,7 +246,69 @@ impl Quest for Stops {
     }
 
     fn fork(&self) -> Option<Box<dyn Quest + Send>> {
-        Some(Box::new(Stops::new(self.wanted.clone())))
+        let mut stops = Stops::new(self.wanted.clone());
+        stops.is_noting = self.is_noting;
+        Some(Box::new(stops))
+    }
+
+    fn backward(&mut self, walker: &mut Walker<'_>) -> Result<Option<Backward>, Error> {
+        let interpreter = self.wanted.interpreter.clone();
+        let here = walker.position();
+        let is_first = self.from.is_none();
+        self.from.get_or_insert(match here.in_call {
+            true => Target::Event(here.event),
+            false => Target::Tick(here.tick),
+        });
+        let mut watching = std::mem::take(&mut *locked(&self.watching));
+        let mut is_clear = true;
+        for one in &mut watching {
+            if !one.start_back(here.tick) {
+                continue;
+            }
+            // Where a place was judged it has been looked at.
+            if is_first {
+                one.look(interpreter.as_deref(), walker, &self.wanted.baseline)?;
+            }
+            is_clear &= one.is_clear();
+        }
+        let searched = || watching.iter().filter(|one| one.is_searched());
+        let tests: Vec<Test> =
+            searched().map(|one| one.test_back(interpreter.as_deref())).collect();
+        let words: Option<Vec<Vec<u32>>> =
+            searched().map(|one| one.words_back(interpreter.as_deref())).collect();
+        *locked(&self.watching) = watching;
+        self.is_noting = is_clear;
+        let ask = self.breakpoints_test();
+        Ok(is_clear.then(|| Backward {
+            at: self.look_at(),
+            words: words.map(|words| words.concat()).filter(|_| ask.is_none()),
+            note: (!tests.is_empty()).then_some(Test::Any(tests)),
+            ask,
+        }))
+    }
+
+    fn window(&mut self, walker: &mut Walker<'_>) {
+        if let Some(interpreter) = &self.wanted.interpreter {
+            *locked(&self.past) = Past::begin(&**interpreter, walker);
+        }
+    }
+
+    fn judge(&mut self, walker: &mut Walker<'_>) -> Result<Judged, Error> {
+        let here = walker.position().tick;
+        match self.judge_watched(walker)? {
+            Some(true) => return Ok(Judged::Found),
+            None => return Ok(Judged::Unclear),
+            Some(false) => {}
+        }
+        let at = self.at(here);
+        *locked(&self.at) = Default::default();
+        match at {
+            Some(id) if self.holds(id, walker)? => {
+                self.hit = Some(Hit::Breakpoint(id));
+                Ok(Judged::Found)
+            }
+            _ => Ok(Judged::Missed),
+        }
     }
 
     fn is_certain(&self) -> bool {
@@ -199,7 +324,8 @@ impl Quest for Stops {
         if self.look_at_watched(walker)? {
             return Ok(true);
         }
-        let at = locked(&self.at).take();
+        let at = self.at(walker.position().tick);
+        *locked(&self.at) = Default::default();
         if let Some(id) = at
             && self.holds(id, walker)?
         {

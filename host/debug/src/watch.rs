@@ -211,6 +211,7 @@ impl Watching {
     /// A stretch begins at a tick. `false` if it need not be looked at there, as it is not there, or only later.
     pub fn start(&mut self, here: Tick, until: Target) -> bool {
         self.begins = Tick(0);
+        self.due = None;
         self.over = match (self.absent, until) {
             ((Some(before), _), Target::Tick(end)) if end <= before => true,
             ((_, Some(gone)), _) => here >= gone,
@@ -224,6 +225,24 @@ impl Watching {
             }
             _ => !self.over,
         }
+    }
+
+    /// A search backward begins, or goes on, at a tick. `false` if there is nothing before.
+    pub fn start_back(&mut self, here: Tick) -> bool {
+        self.begins = Tick(0);
+        self.due = None;
+        self.over = self.absent.0.is_some_and(|before| here <= before);
+        !self.over
+    }
+
+    /// Whether it is searched for.
+    pub fn is_searched(&self) -> bool {
+        !self.over
+    }
+
+    /// Whether what it is was found out where it was looked at last.
+    pub fn is_clear(&self) -> bool {
+        self.over || (self.due.is_none() && self.seen != Seen::Unknown)
     }
 
     fn has_frame(&self) -> bool {
@@ -290,6 +309,60 @@ impl Watching {
                     .map(|(address, code)| interpreter.in_activation(*address, code.address));
                 Test::All(there.chain(inside).collect())
             }
+        }
+    }
+
+    /// Passes where it may be something else than where it was looked at last. Between the last such
+    /// place and that one it is the same everywhere.
+    pub fn test_back(&self, interpreter: Option<&dyn Interpreter>) -> Test {
+        let differ = Test::Differ { words: self.words.clone(), held: self.held.clone() };
+        let (Some(interpreter), Watched::Expression { .. }, false) =
+            (interpreter, &self.watched, self.seen == Seen::Absent)
+        else {
+            return if self.seen == Seen::Absent { self.test(interpreter) } else { differ };
+        };
+        let absent = self.needed().into_iter().map(|o| o.is_absent(interpreter));
+        let left = interpreter.in_frames(&self.around);
+        Test::Any([differ, left].into_iter().chain(absent).collect())
+    }
+
+    /// The words that [`Watching::test_back`] depends on. A frame that is left is not written to, but
+    /// then it has begun before, or is a generator's and holds what it held.
+    pub fn words_back(&self, interpreter: Option<&dyn Interpreter>) -> Option<Vec<u32>> {
+        let mut words = self.words.clone();
+        let (Some(interpreter), Watched::Expression { frame, .. }) = (interpreter, &self.watched)
+        else {
+            return Some(words);
+        };
+        if self.seen == Seen::Absent && frame.is_some() {
+            return None;
+        }
+        words.extend(self.needed().iter().flat_map(|o| interpreter.identity_words(o.address)));
+        words.extend(frame.iter().flat_map(|(address, _)| interpreter.frame_words(*address)));
+        Some(words)
+    }
+
+    /// Whether its frame is one of a generator.
+    pub fn is_generator(&self) -> bool {
+        matches!(&self.watched, Watched::Expression { frame: Some((_, code)), .. } if code.is_generator)
+    }
+
+    /// Whether its frame begins where the walker stands.
+    pub fn begins_at(&self, walker: &mut Walker<'_>) -> bool {
+        self.has_frame() && walker.shown_here() == Some(0)
+    }
+
+    /// What happens from what it is now to what it is afterwards.
+    pub fn change_to(&self, after: Seen) -> Option<Change> {
+        // The mapping of global names is nothing that a person has made.
+        let is_named = matches!(&self.watched, Watched::Expression { frame, objects, .. } if frame.is_some() || !objects.is_empty());
+        match (&self.seen, after) {
+            (Seen::Is(old), Seen::Is(new)) if *old != new => {
+                Some(Change::Value { old: old.clone(), new })
+            }
+            (Seen::Absent, Seen::Is(_)) if is_named => Some(Change::Begins),
+            (Seen::Is(_), Seen::Absent) if is_named && !self.is_generator() => Some(Change::Ends),
+            _ => None,
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) struct State {
     pub parts: Option<Parts>,
     pub limiter: Limiter,
     /// The tick at which the counter is zero.
-    armed: u64,
+    pub armed: u64,
     stop_tick: u64,
     stop_event: Option<u64>,
     heart: Option<(Box<dyn Heart>, u64)>,
@@ -641,6 +641,8 @@ fn arm(left: Global, mut store: impl wasmtime::AsContextMut<Data = State>, tick:
     state.armed = due.max(tick.saturating_add(1));
     let value = Val::I64(state.armed.wrapping_sub(tick) as i64);
     left.set(&mut context, value).expect("the counter is a mutable i64");
+    let armed = context.data().armed;
+    crate::look::was_armed(&mut context, armed);
 }
 
 impl Parts {

@@ -38,7 +38,7 @@ pub use entry::Entry;
 pub use guest::{Beat, Bound, Guest, Heart, Reached, Until};
 pub use images::holes;
 pub use kept::Kept;
-pub use look::{LookAt, Looked, Looker, Test, View};
+pub use look::{Look, LookAt, Looked, Looker, Test, View};
 pub use program::{Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};

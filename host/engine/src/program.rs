@@ -293,6 +293,11 @@ impl Program {
         Ok(module)
     }
 
+    /// How many modules of lookers were compiled.
+    pub(crate) fn looker_count(&self) -> usize {
+        self.shared.lookers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The layouts of a function's frames.
     pub(crate) fn layouts(&self, function: u32) -> Result<Arc<Vec<FrameLayout>>, Refusal> {
         let layouts = || self.shared.layouts.lock().unwrap_or_else(PoisonError::into_inner);

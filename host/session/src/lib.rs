@@ -51,13 +51,15 @@ pub use recording::{Checkpoints, Spacing};
 pub use resume::{OnLine, ResumeOptions, ResumeTo};
 pub use session::{CheckpointId, ForkOptions, Reached, Session};
 pub use trace::{Replayed, Trace};
-pub use walker::{Diversion, Diverted, Quest, Searched, Walked, Walker, WalkerStats};
+pub use walker::{
+    Backward, Diversion, Diverted, Judged, Progress, Quest, Searched, Walked, Walker, WalkerStats,
+};
 
 pub use wrr_engine::{
     BACKTRACE_FRAMES_MAX, Backtrace, Bound, CodeCache, Comparison, Entry, FUZZER_RESULT, Frame,
-    LookAt, Looked, Looker, Observer, Operands, Place, ReactorError, Refusal, StackFrame, Test,
-    TrackerError, TrackerKind, Until, Variant, View, exports_function, fuzz_command, is_reactor,
-    module_bytes,
+    Look, LookAt, Looked, Looker, Observer, Operands, Place, ReactorError, Refusal, StackFrame,
+    Test, TrackerError, TrackerKind, Until, Variant, View, exports_function, fuzz_command,
+    is_reactor, module_bytes,
 };
 pub use wrr_timeline::{Position, Target};
 pub use wrr_trace as format;

@@ -1,30 +1,38 @@
 //! A recorded run that is walked through in both directions.
 //!
-//! Going back is going to a state before the place, and forward from there. There are the trace's checkpoints, and states that are kept in memory on the
-//! way, closer and closer to where one goes, so that what comes next is near.
+//! Going back is going to a state before the place, and forward from there. There are the trace's
+//! checkpoints, and states that are kept in memory on the way, closer and closer to where one goes, so
+//! that what comes next is near.
 //!
 //! ```text
 //! checkpoint                        kept          kept  kept kept        here
 //!     |-------------------------------|-------------|-----|---|------------|
 //! ```
 //!
-//! Invariant: nothing that is done with a walker changes the run; where it stands depends on nothing but the position.
+//! Invariants: nothing that is done with a walker changes the run; where it stands depends on nothing
+//! but the position. What was interrupted has not moved it.
 
 mod diversion;
 mod parallel;
+mod progress;
+mod search;
+mod written;
 
 pub use diversion::{Diversion, Diverted};
+pub use progress::Progress;
+pub use search::{Backward, Judged, Quest, Searched};
 
 use crate::job::entry;
 use crate::moment::Last;
 use crate::playback::{Played, until_of};
 use crate::{Error, Moment, Trace};
+use progress::Pulse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use wrr_engine::{
-    Beat, Entry, Guest, Heart, Kept, LookAt, Looked, Looker, Program, Reached, StackFrame, Test,
-    Until, Variant, View,
+    Entry, Guest, Kept, Look, LookAt, Looked, Looker, Program, Reached, StackFrame, Test, Variant,
+    View,
 };
 use wrr_timeline::{Position, Target};
 use wrr_trace::{EventIndex, HostState, Pause, Tick};
@@ -36,15 +44,6 @@ const KEPT_MAX: usize = 64;
 /// Nearer than this, nothing is kept on the way, in ticks: they are replayed in a few milliseconds.
 const NEAR_TICKS: u64 = 400_000;
 
-/// So many stretches between states are searched one after the other; the ones before on several processors.
-const ALONE: u32 = 3;
-
-/// A stretch that is searched for the first time is kept at so many places.
-const STRETCH_PARTS: u64 = 8;
-
-/// How often an interrupt is looked for, in ticks.
-const BEAT_TICKS: u64 = 200_000;
-
 /// A recorded run that stands at a position.
 pub struct Walker<'a> {
     trace: &'a Trace<'a>,
@@ -55,11 +54,21 @@ pub struct Walker<'a> {
     /// Where evaluations are made of which is noted what they read.
     noting: Option<Guest>,
     kept: BTreeMap<Position, Point>,
+    /// Whether states are kept.
+    keeps: bool,
     /// Ascending.
     checkpoints: Vec<(Position, usize)>,
+    /// The last moment at which it can stand, as far as is known.
     last: Target,
+    /// Whether it can stand there: see [`Walker::find_last`].
+    is_last_certain: bool,
     last_tick: Tick,
+    /// Where it goes back to if it is interrupted: that state stays.
+    home: Option<Position>,
+    decoded: written::Decoded,
+    near_ticks: u64,
     interrupt: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     stats: WalkerStats,
 }
 
@@ -78,7 +87,9 @@ pub struct WalkerStats {
     pub went_back: u64,
     /// Ticks that were replayed.
     pub replayed_ticks: u64,
-    /// Stretches between checkpoints that were searched on other threads.
+    /// Stretches between checkpoints that were searched on other threads too.
+    pub shared_out: u64,
+    /// Stretches that were not searched, because nothing was written there that matters.
     pub skipped: u64,
 }
 
@@ -91,73 +102,6 @@ pub enum Walked {
     Looked,
     /// The interrupt was set.
     Interrupted,
-}
-
-/// What a search came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Searched {
-    /// It stands where what was searched for is.
-    Found,
-    /// There is no such place; it stands where the search began.
-    Nothing,
-    /// The interrupt was set; it stands where the search began.
-    Interrupted,
-}
-
-/// What is searched for.
-pub trait Quest {
-    /// Where the run is looked at, and for what.
-    fn test(&mut self) -> (LookAt, Test);
-
-    /// Who is asked where the test passes: stops where it may be.
-    fn looker(&mut self) -> Box<dyn Looker>;
-
-    /// Whether the looker alone decides.
-    fn is_certain(&self) -> bool {
-        true
-    }
-
-    /// The same search for another walker on another thread; `None` if what it has found in one stretch matters in another one.
-    fn fork(&self) -> Option<Box<dyn Quest + Send>> {
-        None
-    }
-
-    /// The walker stands where the looker has stopped it: whether it is what is searched for. Only asked if the looker is not certain. The test and the
-    /// looker are asked for again afterwards.
-    ///
-    /// # Errors
-    /// It cannot be found out.
-    fn confirm(&mut self, _walker: &mut Walker<'_>) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    /// The walker stands where a search ends, behind the last place that was looked at: whether what is searched for is between the two.
-    ///
-    /// # Errors
-    /// It cannot be found out.
-    fn end(&mut self, _walker: &mut Walker<'_>) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    /// The walker stands where a stretch begins, before it is looked at up to `until`; it stands there again afterwards.
-    ///
-    /// # Errors
-    /// What it needs cannot be found out.
-    fn begin(&mut self, _walker: &mut Walker<'_>, _until: Target) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// Stops the guest when the interrupt is set.
-struct Interruptible(Arc<AtomicBool>);
-
-impl Heart for Interruptible {
-    fn beat(&mut self, _host: &mut Host, _tick: Tick) -> Beat {
-        match self.0.load(Ordering::Relaxed) {
-            true => Beat::Stop,
-            false => Beat::After(BEAT_TICKS),
-        }
-    }
 }
 
 impl<'a> Trace<'a> {
@@ -188,14 +132,20 @@ impl<'a> Trace<'a> {
             guest,
             noting: None,
             kept: BTreeMap::new(),
+            keeps: true,
             checkpoints,
             last: last.target,
+            // A program that is stopped at its passages may have none at its last tick.
+            is_last_certain: variant != Variant::Search || matches!(last.target, Target::Event(_)),
             last_tick: last.tick,
+            home: None,
+            decoded: written::Decoded::default(),
+            near_ticks: NEAR_TICKS,
             interrupt,
+            progress: Arc::default(),
             stats: WalkerStats::default(),
         };
         walker.set_heart();
-        walker.find_last()?;
         Ok(walker)
     }
 }
@@ -214,12 +164,6 @@ impl<'a> Walker<'a> {
             event: self.guest.events(),
             in_call: matches!(self.guest.pause(), Pause::Call { .. }),
         }
-    }
-
-    /// The last moment.
-    #[must_use]
-    pub fn last(&self) -> Target {
-        self.last
     }
 
     /// The tick of the last moment.
@@ -287,13 +231,38 @@ impl<'a> Walker<'a> {
         self.guest.shown_here()
     }
 
-    fn interruptible(&self) -> Interruptible {
-        Interruptible(Arc::clone(&self.interrupt))
+    /// Whether what is being done is to end.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// How far it has come with what it is doing.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// What is nearer than this is replayed at once, and is where a search backward begins; states are
+    /// kept further apart. For tests, whose runs are short.
+    pub fn set_near_ticks(&mut self, ticks: u64) {
+        self.near_ticks = ticks.max(1);
+    }
+
+    /// How many modules were compiled to look at the program: see [`Guest::looker_modules`].
+    #[must_use]
+    pub fn looker_modules(&self) -> usize {
+        self.guest.looker_modules()
+    }
+
+    fn pulse(&self) -> Pulse {
+        let (interrupt, progress) = (Arc::clone(&self.interrupt), Arc::clone(&self.progress));
+        Pulse { interrupt, progress, last: None }
     }
 
     fn set_heart(&mut self) {
-        let heart = self.interruptible();
-        self.guest.set_heart(Some(Box::new(heart)));
+        let pulse = self.pulse();
+        self.guest.set_heart(Some(Box::new(pulse)));
     }
 
     /// Goes to a moment.
@@ -305,62 +274,155 @@ impl<'a> Walker<'a> {
         self.go(target)
     }
 
-    /// If it cannot be stopped at the very last tick, the last moment is the last passage.
-    fn find_last(&mut self) -> Result<(), Error> {
-        let (Variant::Search, Target::Tick(end)) = (self.variant, self.last) else {
-            return Ok(());
-        };
-        let near = self.checkpoints.last().map(|(_, number)| *number);
-        self.load(near)?;
-        let last = Arc::new(AtomicU64::new(u64::MAX));
-        let noted = Arc::clone(&last);
-        let noting = move |view: &View<'_>| {
-            // A replay may have more stack than the recorded run had: what is behind its end has not happened.
-            if view.tick <= end {
-                noted.store(view.tick.0, Ordering::Relaxed);
-            }
-            Looked::On
-        };
-        let refused = |refusal| self.trace.refused(refusal);
-        let looked = self.guest.look(LookAt::Passages, &Test::Always, Box::new(noting));
-        looked.map_err(refused)?;
-        let guest = &mut self.guest;
-        let reached = self.program.on_guest_stack(|| guest.go(Until::Tick(end)));
-        self.guest.look_away();
-        reached.and_then(|reached| reached).map_err(refused)?;
-        match last.load(Ordering::Relaxed) {
-            u64::MAX => {}
-            tick => self.last = Target::Tick(Tick(tick)),
+    /// If it cannot be stopped at the very last tick, the last moment is the last passage. Where it
+    /// stands afterwards is not said.
+    fn find_last(&mut self) -> Result<Walked, Error> {
+        let Target::Tick(end) = self.last else { return Ok(Walked::There) };
+        if self.is_last_certain {
+            return Ok(Walked::There);
         }
-        self.load(None)?;
-        Ok(())
+        self.approach(self.last)?;
+        // A replay may have more stack than the recorded run had: what is after its end has not happened.
+        let before = Some(Tick(end.0.saturating_add(1)));
+        let passages = Look { at: LookAt::Passages, note: Some(Test::Always), before, ask: None };
+        let mut last = self.guest.shown_here().map(|_| self.guest.tick());
+        loop {
+            let part = Target::Tick(self.on_the_way(end).unwrap_or(end));
+            let (ran, noted) = self.run_looking(&passages, nobody(), part)?;
+            last = noted.or(last);
+            match ran {
+                Ran::To(Walked::Interrupted) => return Ok(Walked::Interrupted),
+                Ran::To(_) if part != self.last => self.keep()?,
+                _ => break,
+            }
+        }
+        if let Some(last) = last {
+            self.last = Target::Tick(last);
+        }
+        self.is_last_certain = true;
+        // The guest may have ended.
+        self.approach(self.last)?;
+        Ok(Walked::There)
     }
 
-    /// Goes to a target, from the nearest state before it.
+    /// Goes to a target, from the nearest state before it. After an interrupt it is where it was.
     ///
     /// # Errors
     /// [`Error::Moment`] if the replay ends before; what replaying gives.
     pub fn go(&mut self, target: Target) -> Result<Walked, Error> {
-        let target = match (target, self.last) {
-            (Target::Tick(tick), Target::Tick(last)) if tick > last => self.last,
-            (target, _) => target,
-        };
-        self.approach(target)?;
-        // Kept on the way: three quarters of what is left, again and again.
-        if let Target::Tick(goal) = target {
-            loop {
-                let here = self.guest.tick().0;
-                let left = goal.0.saturating_sub(here);
-                if left <= NEAR_TICKS {
-                    break;
-                }
-                match self.run(Target::Tick(Tick(here + left - left / 4)))? {
-                    Walked::There => self.keep()?,
-                    other => return Ok(other),
-                }
-            }
+        self.or_home(Walked::Interrupted, |walker| walker.travel(target))
+    }
+
+    /// The state where it stands stays in memory, for [`Walker::return_to`], and what is interrupted from
+    /// now on leaves the walker anywhere. `false` if that is so already, or the run has ended here.
+    ///
+    /// # Errors
+    /// The host has no room for it.
+    pub fn pin(&mut self) -> Result<bool, Error> {
+        if self.home.is_some() || self.guest.has_ended() {
+            return Ok(false);
         }
-        self.run(target)
+        self.keep()?;
+        self.home = Some(self.position());
+        Ok(true)
+    }
+
+    /// Takes [`Walker::pin`] back.
+    pub fn unpin(&mut self) {
+        self.home = None;
+        self.progress.end();
+    }
+
+    /// Goes back to where it was: at once if the state there is kept.
+    ///
+    /// # Errors
+    /// As [`Walker::go`].
+    pub fn return_to(&mut self, position: Position) -> Result<(), Error> {
+        match self.kept.contains_key(&position) {
+            true => self.go_back(position),
+            false => self.travel(target_of(position)).map(|_| ()),
+        }
+    }
+
+    /// Does something, and goes back to where it was if that was interrupted.
+    fn or_home<T: PartialEq>(
+        &mut self,
+        interrupted: T,
+        action: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let home = self.position();
+        let is_pinned = self.pin()?;
+        let result = action(self);
+        if !is_pinned {
+            return result;
+        }
+        self.unpin();
+        if matches!(&result, Ok(came) if *came == interrupted) {
+            self.clear_interrupt();
+            self.return_to(home)?;
+        }
+        result
+    }
+
+    /// Goes to a target; after an interrupt it is anywhere.
+    fn travel(&mut self, target: Target) -> Result<Walked, Error> {
+        let is_end = |tick: Tick| matches!(self.last, Target::Tick(last) if tick >= last);
+        let target = match target {
+            Target::Tick(tick) if is_end(tick) => match self.find_last()? {
+                Walked::There => self.last,
+                other => return Ok(other),
+            },
+            _ => target,
+        };
+        match self.travel_on(target)? {
+            Ran::To(walked) => Ok(walked),
+            // It cannot be stopped at that tick or later.
+            Ran::Ended if !self.is_last_certain => match self.find_last()? {
+                Walked::There => {
+                    let last = self.last;
+                    self.travel_on(last)?.walked(self)
+                }
+                other => Ok(other),
+            },
+            Ran::Ended => Ran::Ended.walked(self),
+        }
+    }
+
+    /// Goes to a target from the nearest state before it, and keeps states on the way.
+    fn travel_on(&mut self, target: Target) -> Result<Ran, Error> {
+        self.approach(target)?;
+        let goal = match target {
+            Target::Tick(goal) => goal,
+            Target::Event(event) => self.tick_of(event)?,
+        };
+        let begins = self.progress.begin(goal.0.saturating_sub(self.guest.tick().0));
+        self.progress.count(begins);
+        let ran = loop {
+            let Some(tick) = self.on_the_way(goal) else { break self.run(target)? };
+            match self.run(Target::Tick(tick))? {
+                Ran::To(Walked::There) if target.is_at_or_after(self.position()) => self.keep()?,
+                Ran::To(Walked::There) => break Ran::To(Walked::There),
+                other => break other,
+            }
+        };
+        if begins {
+            self.progress.end();
+        }
+        Ok(ran)
+    }
+
+    /// The tick of an event; of the end of the run if there is no such event.
+    fn tick_of(&self, event: EventIndex) -> Result<Tick, Error> {
+        let event = self.trace.reader().events_from(event)?.next().transpose()?;
+        Ok(event.map_or(self.last_tick, |event| event.tick))
+    }
+
+    /// Where a state is kept on the way to a tick: after three quarters of what is left, again and
+    /// again. `None` if it is near.
+    fn on_the_way(&mut self, goal: Tick) -> Option<Tick> {
+        let here = self.guest.tick().0;
+        let left = goal.0.saturating_sub(here);
+        (left > self.near_ticks).then(|| Tick(here + left - left / 4))
     }
 
     /// Goes to a position that it was at.
@@ -416,7 +478,7 @@ impl<'a> Walker<'a> {
     /// Keeps the state here.
     fn keep(&mut self) -> Result<(), Error> {
         let position = self.position();
-        if self.kept.contains_key(&position) {
+        if !self.keeps || self.kept.contains_key(&position) {
             return Ok(());
         }
         let kept = self.guest.keep().map_err(|refusal| self.trace.refused(refusal))?;
@@ -425,7 +487,8 @@ impl<'a> Walker<'a> {
         if self.kept.len() > KEPT_MAX {
             // The one that is furthest away, in ticks.
             let distance = |at: &Position| at.tick.0.abs_diff(position.tick.0);
-            let furthest = self.kept.keys().copied().max_by_key(distance);
+            let others = self.kept.keys().copied().filter(|at| Some(*at) != self.home);
+            let furthest = others.max_by_key(distance);
             furthest.and_then(|at| self.kept.remove(&at));
         }
         Ok(())
@@ -450,7 +513,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Goes on to a target.
-    fn run(&mut self, target: Target) -> Result<Walked, Error> {
+    fn run(&mut self, target: Target) -> Result<Ran, Error> {
         let from = self.guest.tick();
         let guest = &mut self.guest;
         let reached = self.program.on_guest_stack(|| guest.go(until_of(target)));
@@ -463,285 +526,59 @@ impl<'a> Walker<'a> {
             Reached::Ended(ended) => {
                 let played = self.trace.replayed_end(&mut self.guest, ended)?;
                 debug_assert!(!matches!(played, Played::Stopped));
-                return Err(Error::Moment(format!(
-                    "the replay ends at tick {}, before it gets there",
-                    here.0
-                )));
+                return Ok(Ran::Ended);
             }
         };
-        Ok(if self.guest.was_stopped_by_looker() {
+        Ok(Ran::To(if self.guest.was_stopped_by_looker() {
             Walked::Looked
         } else if target.is_at(position) || !target.is_at_or_after(position) {
             // At the first possible stop, if there is none at that very tick.
             Walked::There
         } else {
             Walked::Interrupted
-        })
+        }))
     }
 
-    /// Goes on until somebody who looks stops it, or to a target that is not behind.
-    ///
-    /// # Errors
-    /// The tests cannot be compiled; what replaying gives.
-    pub fn look_on(
+    /// Goes on to a target and is looked at on the way. Gives the last tick that was noted, too.
+    fn run_looking(
         &mut self,
-        (at, test): (LookAt, &Test),
+        look: &Look,
         looker: Box<dyn Looker>,
         until: Target,
-    ) -> Result<Walked, Error> {
-        let looked = self.guest.look(at, test, looker);
+    ) -> Result<(Ran, Option<Tick>), Error> {
+        let looked = self.guest.look(look, looker);
         looked.map_err(|refusal| self.trace.refused(refusal))?;
-        let walked = self.run(until);
-        self.guest.look_away();
-        walked
+        let ran = self.run(until);
+        let noted = self.guest.look_away();
+        Ok((ran?, noted))
     }
+}
 
-    /// Searches forward, from where it stands to the last moment.
-    ///
+/// What running to a target came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    To(Walked),
+    /// The run has ended before.
+    Ended,
+}
+
+impl Ran {
     /// # Errors
-    /// What replaying, looking and confirming give.
-    pub fn search_on(&mut self, quest: &mut dyn Quest) -> Result<Searched, Error> {
-        self.search_on_until(quest, self.last)
-    }
-
-    /// As [`Walker::search_on`], not beyond a target.
-    ///
-    /// # Errors
-    /// As [`Walker::search_on`].
-    pub fn search_on_until(
-        &mut self,
-        quest: &mut dyn Quest,
-        until: Target,
-    ) -> Result<Searched, Error> {
-        let from = self.position();
-        if !until.is_at_or_after(from) || until == target_of(from) {
-            return Ok(Searched::Nothing);
-        }
-        self.keep()?;
-        quest.begin(self, until)?;
-        loop {
-            let (at, test) = quest.test();
-            let looker = quest.looker();
-            match self.look_on((at, &test), looker, until)? {
-                Walked::Looked if quest.is_certain() || quest.confirm(self)? => {
-                    return Ok(Searched::Found);
-                }
-                Walked::Looked => {}
-                Walked::There if quest.end(self)? => return Ok(Searched::Found),
-                Walked::There => {
-                    self.go_back_to(from)?;
-                    return Ok(Searched::Nothing);
-                }
-                Walked::Interrupted => return self.interrupted(from),
-            }
+    /// [`Error::Moment`] if the run has ended.
+    fn walked(self, walker: &mut Walker<'_>) -> Result<Walked, Error> {
+        match self {
+            Ran::To(walked) => Ok(walked),
+            Ran::Ended => Err(Error::Moment(format!(
+                "the replay ends at tick {}, before it gets there",
+                walker.guest.tick().0
+            ))),
         }
     }
+}
 
-    /// Goes back to where a search began, which was interrupted.
-    fn interrupted(&mut self, from: Position) -> Result<Searched, Error> {
-        self.interrupt.store(false, Ordering::Relaxed);
-        self.go_back_to(from)?;
-        Ok(Searched::Interrupted)
-    }
-
-    /// Searches backward, for the last place before where it stands.
-    ///
-    /// # Errors
-    /// As [`Walker::search_on`].
-    pub fn search_back(&mut self, quest: &mut dyn Quest) -> Result<Searched, Error> {
-        self.search_back_until(quest, Tick(0))
-    }
-
-    /// As [`Walker::search_back`], not before a tick.
-    ///
-    /// # Errors
-    /// As [`Walker::search_on`].
-    pub fn search_back_until(
-        &mut self,
-        quest: &mut dyn Quest,
-        until: Tick,
-    ) -> Result<Searched, Error> {
-        let from = self.position();
-        let mut upper = Bound { at: from, is_in: false };
-        let mut stretches = 0;
-        loop {
-            stretches += 1;
-            if stretches == ALONE + 1 {
-                match self.skip_back(quest, upper.at)? {
-                    Some(end) => upper.at = end,
-                    None => {
-                        self.go_back_to(from)?;
-                        return Ok(Searched::Nothing);
-                    }
-                }
-            }
-            if upper.at.tick < until || !self.stand_before(upper.at)? {
-                self.go_back_to(from)?;
-                return Ok(Searched::Nothing);
-            }
-            let lower = self.position();
-            match self.last_in_stretch(quest, upper)? {
-                Searched::Found if self.position().tick < until => {
-                    self.go_back_to(from)?;
-                    return Ok(Searched::Nothing);
-                }
-                Searched::Found => return Ok(Searched::Found),
-                // Nobody looks at the place where a stretch begins: it belongs to the one before.
-                Searched::Nothing => upper = Bound { at: lower, is_in: true },
-                Searched::Interrupted => return self.interrupted(from),
-            }
-        }
-    }
-
-    /// Stands at the nearest known state that is before a position. `false` if that is the start.
-    fn stand_before(&mut self, upper: Position) -> Result<bool, Error> {
-        let kept = self.kept.range(..upper).next_back().map(|(at, _)| *at);
-        let end = self.checkpoints.partition_point(|(at, _)| *at < upper);
-        let loaded = self.checkpoints[..end].last().copied();
-        match (kept, loaded) {
-            (Some(at), loaded) if loaded.is_none_or(|(other, _)| at >= other) => {
-                self.go_back(at)?;
-            }
-            (_, Some((at, number))) => {
-                self.load(Some(number))?;
-                if self.position() >= upper {
-                    // It was not as near as it said.
-                    self.checkpoints.retain(|(position, _)| *position != at);
-                    return self.stand_before(upper);
-                }
-            }
-            (_, None) if upper == Position::default() => return Ok(false),
-            (_, None) => self.load(None)?,
-        }
-        Ok(self.position() < upper)
-    }
-
-    /// Searches the stretch from where it stands up to a position for the last place, and goes there.
-    fn last_in_stretch(&mut self, quest: &mut dyn Quest, upper: Bound) -> Result<Searched, Error> {
-        let until = target_of(upper.at);
-        let lower = self.guest.tick().0;
-        let step = (upper.at.tick.0 - lower) / STRETCH_PARTS;
-        quest.begin(self, until)?;
-        let mut found: Option<Position> = None;
-        loop {
-            let here = self.guest.tick().0;
-            let part = match until {
-                _ if step < NEAR_TICKS => until,
-                _ if here + step + step / 2 >= upper.at.tick.0 => until,
-                _ => Target::Tick(Tick(here + step)),
-            };
-            let walked = match quest.is_certain() {
-                true => self.look_through(quest, part, upper, &mut found)?,
-                false => self.confirm_through(quest, part, upper, &mut found)?,
-            };
-            match walked {
-                Walked::There if part != until => self.keep()?,
-                Walked::There if !upper.is_in => {
-                    let here = self.position();
-                    if quest.end(self)? {
-                        return Ok(match self.go_back_to(here)? {
-                            Walked::There => Searched::Found,
-                            _ => Searched::Interrupted,
-                        });
-                    }
-                    break;
-                }
-                Walked::Interrupted => return Ok(Searched::Interrupted),
-                _ => break,
-            }
-        }
-        let Some(found) = found else { return Ok(Searched::Nothing) };
-        match self.go(target_of(found))? {
-            Walked::There => Ok(Searched::Found),
-            _ => Ok(Searched::Interrupted),
-        }
-    }
-
-    /// Notes the last place where the looker would stop, without stopping there.
-    fn look_through(
-        &mut self,
-        quest: &mut dyn Quest,
-        part: Target,
-        upper: Bound,
-        found: &mut Option<Position>,
-    ) -> Result<Walked, Error> {
-        const NOTHING: u64 = u64::MAX;
-        const UNCHANGED: u64 = u64::MAX - 1;
-        let last = Arc::new(AtomicU64::new(UNCHANGED));
-        let noted = Arc::clone(&last);
-        let mut looker = quest.looker();
-        let noting = move |view: &View<'_>| match looker.look(view) {
-            Looked::Stop => {
-                if upper.holds(at_tick(view.tick)) {
-                    noted.store(view.tick.0, Ordering::Relaxed);
-                }
-                Looked::On
-            }
-            Looked::Instead(place) => {
-                noted.store(place.map_or(NOTHING, |tick| tick.0), Ordering::Relaxed);
-                Looked::On
-            }
-            other => other,
-        };
-        let (at, test) = quest.test();
-        let walked = self.look_on((at, &test), Box::new(noting), part)?;
-        match last.load(Ordering::Relaxed) {
-            UNCHANGED => {}
-            NOTHING => *found = None,
-            tick => *found = Some(at_tick(Tick(tick))),
-        }
-        Ok(walked)
-    }
-
-    /// The last tick before a target at which something holds; stands afterwards where it stood before.
-    ///
-    /// # Errors
-    /// As [`Walker::look_on`].
-    pub fn last_where(
-        &mut self,
-        at: LookAt,
-        test: &Test,
-        until: Target,
-    ) -> Result<Option<Tick>, Error> {
-        let from = self.position();
-        self.keep()?;
-        let last = Arc::new(AtomicU64::new(u64::MAX));
-        let noted = Arc::clone(&last);
-        let noting = move |view: &View<'_>| {
-            noted.store(view.tick.0, Ordering::Relaxed);
-            Looked::On
-        };
-        self.look_on((at, test), Box::new(noting), until)?;
-        self.go_back_to(from)?;
-        let last = last.load(Ordering::Relaxed);
-        Ok((last != u64::MAX).then_some(Tick(last)))
-    }
-
-    /// Stops wherever the looker does, and asks.
-    fn confirm_through(
-        &mut self,
-        quest: &mut dyn Quest,
-        part: Target,
-        upper: Bound,
-        found: &mut Option<Position>,
-    ) -> Result<Walked, Error> {
-        loop {
-            let (at, test) = quest.test();
-            let looker = quest.looker();
-            match self.look_on((at, &test), looker, part)? {
-                Walked::Looked => {
-                    let here = self.position();
-                    if !upper.holds(here) {
-                        return Ok(Walked::There);
-                    }
-                    if quest.confirm(self)? {
-                        *found = Some(here);
-                    }
-                }
-                other => return Ok(other),
-            }
-        }
-    }
+/// Is never asked.
+fn nobody() -> Box<dyn Looker> {
+    Box::new(|_: &View<'_>| Looked::On)
 }
 
 /// The end of a stretch.
@@ -754,8 +591,13 @@ struct Bound {
 impl Bound {
     /// Whether a place at a tick's arrival is before it.
     fn holds(self, place: Position) -> bool {
+        place.tick < self.end()
+    }
+
+    /// The first tick whose arrival is not before it.
+    fn end(self) -> Tick {
         let Position { tick, in_call, .. } = self.at;
-        place.tick < tick || (place.tick == tick && (in_call || self.is_in))
+        Tick(tick.0.saturating_add(u64::from(in_call || self.is_in)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::command::{BreakAt, Command, HELP, Place, WatchWhat};
 use super::paint::Paint;
+use crate::progress::Share;
 use crate::report::{plain, say};
 use anyhow::bail;
 use std::io::Write;
@@ -24,11 +25,19 @@ pub struct Screen<'d, 'a> {
     kept: Notes,
     /// They can be kept.
     keeps: bool,
+    /// How far a command has come that takes long.
+    share: Option<Share>,
 }
 
 impl<'d, 'a> Screen<'d, 'a> {
     pub fn new(debugger: &'d mut Debugger<'a>) -> Screen<'d, 'a> {
-        Screen { debugger, paint: Paint::for_stdout(), kept: Notes::default(), keeps: true }
+        Screen {
+            debugger,
+            paint: Paint::for_stdout(),
+            kept: Notes::default(),
+            keeps: true,
+            share: None,
+        }
     }
 
     pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
@@ -139,7 +148,15 @@ impl<'d, 'a> Screen<'d, 'a> {
         Ok(true)
     }
 
+    /// Nothing of what comes takes long.
+    fn hide_progress(&mut self) {
+        if let Some(share) = self.share.take() {
+            share.stop();
+        }
+    }
+
     fn arrived(&mut self, arrived: &Arrived) -> anyhow::Result<()> {
+        self.hide_progress();
         if let Some(note) = &arrived.note {
             say(&format!("warning: {note}"));
         }
@@ -159,8 +176,8 @@ impl<'d, 'a> Screen<'d, 'a> {
             Why::Raise => Some("an exception is raised here".to_owned()),
             Why::End => Some("the end of the run".to_owned()),
             Why::Start => Some("the start of the run".to_owned()),
-            Why::Interrupted => Some("interrupted; it is where it was".to_owned()),
-            Why::Nowhere => Some("there is no such place; it is where it was".to_owned()),
+            Why::Interrupted => Some("interrupted; nothing has changed".to_owned()),
+            Why::Nowhere => Some("nothing found; position unchanged".to_owned()),
         };
         if let Some(reason) = reason {
             self.painted(&self.paint.reason(&plain(&reason)))?;
@@ -169,7 +186,10 @@ impl<'d, 'a> Screen<'d, 'a> {
     }
 
     pub fn carry_out(&mut self, command: &Command) -> anyhow::Result<()> {
+        let share = Share::start(self.debugger.walker().progress());
+        self.share = share;
         let done = self.do_command(command);
+        self.hide_progress();
         self.keep_notes();
         done
     }

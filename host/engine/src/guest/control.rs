@@ -67,9 +67,13 @@ fn give(
         // Its ticks are not counted: there could be no stop at them.
         let left = parts.left.get(&mut *caller);
         parts.left.set(&mut *caller, Val::I64(i64::MAX))?;
+        // Nor is it looked at.
+        let looking = parts.looking.get(&mut *caller);
+        parts.looking.set(&mut *caller, Val::I32(0))?;
         caller.data_mut().is_giving = true;
         let called = realloc.call(&mut *caller, &args, &mut address);
         caller.data_mut().is_giving = false;
+        parts.looking.set(&mut *caller, looking)?;
         parts.left.set(&mut *caller, left)?;
         called?;
         let address = address[0].unwrap_i32() as u32;

@@ -12,6 +12,7 @@ mod exceptions;
 mod feedback;
 mod generated;
 mod hearts;
+mod look;
 mod nans;
 mod offsets;
 mod references;

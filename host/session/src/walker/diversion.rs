@@ -111,7 +111,7 @@ impl Walker<'_> {
         };
         let guest = Guest::fork(&self.program, Variant::Accesses, &self.entry, kept, host);
         let mut guest = guest.map_err(refused)?;
-        guest.set_heart(Some(Box::new(self.interruptible())));
+        guest.set_heart(Some(Box::new(self.pulse())));
         Ok(guest)
     }
 }
