@@ -244,7 +244,7 @@ fn processes_that_race_for_the_cache_all_run_and_damage_is_repaired() {
         expect_code(&racer.wait_with_output().unwrap(), 0);
     }
     let entries = || -> Vec<_> {
-        let dir = std::fs::read_dir(cache.join("v2")).unwrap();
+        let dir = std::fs::read_dir(cache.join("v3")).unwrap();
         dir.map(|entry| entry.unwrap().path()).collect()
     };
     let [entry] = &entries()[..] else { panic!("one entry, nothing left over: {:?}", entries()) };

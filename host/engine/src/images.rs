@@ -5,7 +5,6 @@
 use crate::admit::Refusal;
 use crate::guest::State;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
@@ -129,6 +128,44 @@ impl Images {
         Images { store, memories: Vec::new(), forced }
     }
 
+    /// The memories hold what a checkpoint says, whose pages are in the store's trace. What is written
+    /// from now on is noted.
+    pub(crate) fn begin(
+        &mut self,
+        store: &Store<State>,
+        memories: &[Memory],
+        states: &[MemoryState],
+    ) -> Result<(), Refusal> {
+        let failed = |what: &dyn std::fmt::Display| Refusal::Engine(what.to_string());
+        for (memory, state) in memories.iter().zip(states) {
+            let runs = state.runs.iter().map(|run| {
+                let id = wrr_pages::PageId(run.id.0);
+                wrr_pages::Run { page: run.page, id, count: run.count }
+            });
+            let bytes = memory.data_size(store);
+            let map = PageMap::from_runs(bytes, runs, self.store.last_id());
+            let map = map.map_err(|e| failed(&e))?;
+            let tracker = self.attached(store, memory)?;
+            self.memories.push((map, tracker));
+        }
+        Ok(())
+    }
+
+    fn attached(
+        &self,
+        store: &Store<State>,
+        memory: &Memory,
+    ) -> Result<Box<dyn DirtyTracker>, Refusal> {
+        let failed = |what: &dyn std::fmt::Display| Refusal::Engine(what.to_string());
+        let bytes = memory.data_size(store);
+        let mut tracker = choose(bytes, COMPARE_BYTES_MAX, self.forced).map_err(|e| failed(&e))?;
+        let region = region_of(store, memory)?;
+        // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
+        // store; the guest owns both, and drops its images before its store.
+        unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
+        Ok(tracker)
+    }
+
     /// The bytes of the pages that got ids since the last call, in their order.
     pub fn take_new_pages(&mut self) -> Vec<u8> {
         self.store.take_new()
@@ -151,12 +188,7 @@ impl Images {
                 map.update(&dirty, bytes, &mut self.store).map_err(|e| failed(&e))?;
                 continue;
             }
-            let mut tracker =
-                choose(bytes.len(), COMPARE_BYTES_MAX, self.forced).map_err(|e| failed(&e))?;
-            let region = region_of(store, memory)?;
-            // SAFETY: the memory is a `Mapping` of at least that reservation, which lives as long as the guest's
-            // store; the guest owns both, and drops its images before its store.
-            unsafe { tracker.attach(region) }.map_err(|e| failed(&e))?;
+            let tracker = self.attached(store, memory)?;
             let map = PageMap::from_memory(bytes, &mut self.store).map_err(|e| failed(&e))?;
             self.memories.push((map, tracker));
         }
@@ -194,21 +226,4 @@ pub(crate) unsafe fn bytes_of<'a>(store: &mut Store<State>, memory: Memory) -> &
     // SAFETY: `base..base + len` is accessible and stays where it is until the memory grows, which
     // the caller rules out for as long as the slice is used.
     unsafe { std::slice::from_raw_parts_mut(base, len) }
-}
-
-/// The page-aligned pieces of `0..pages` that no run covers.
-pub fn holes(state: &MemoryState) -> impl Iterator<Item = Range<usize>> + '_ {
-    const PAGE: usize = wrr_pages::PAGE_BYTES;
-    let mut next = 0;
-    let end = state.bytes as usize;
-    state
-        .runs
-        .iter()
-        .map(|run| (run.page as usize * PAGE, (run.page as usize + run.count as usize) * PAGE))
-        .chain(std::iter::once((end, end)))
-        .filter_map(move |(from, to)| {
-            let hole = next..from;
-            next = to;
-            (!hole.is_empty()).then_some(hole)
-        })
 }

@@ -33,10 +33,10 @@ pub use compares::{Comparison, Operands};
 pub use ending::{BACKTRACE_FRAMES_MAX, Backtrace, Ended, Frame, How};
 pub use entry::Entry;
 pub use guest::{Beat, Bound, Guest, Heart, Reached, Until};
-pub use images::{Images, holes};
+pub use images::Images;
 pub use kept::Kept;
 pub use look::{LookAt, Looked, Looker, Test, View};
-pub use program::{Observer, Program, Purpose};
+pub use program::{ModuleBytes, ModulePromise, Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
 pub use wrr_transform::{

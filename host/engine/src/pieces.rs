@@ -71,6 +71,7 @@ impl Guest {
             }
             compiled.extend(modules);
         }
+        self.program.store_pieces();
         // A loop entry goes on with those of loops around it, which begin before it.
         compiled.sort_unstable_by_key(|(piece, _)| {
             (matches!(piece, Piece::Tail { .. }), piece.function(), piece.site())
