@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/v3/KEY/module.cwasm    what wasmtime compiled
 //! DIR/v3/KEY/facts           what else was found out about the module
-//! DIR/v3/KEY/layouts         an archive: the layouts of each function's frames
+//! DIR/v3/KEY/functions       an archive: the layouts of each function's frames, and its name
 //! DIR/v3/KEY/sum             XXH3-64 of module.cwasm (see `sum_of_file`) and of facts, little-endian
 //! DIR/v3/KEY/pieces          an archive: the continuations that were compiled for it so far
 //! ```
@@ -77,18 +77,18 @@ impl CodeCache {
             .ok()
     }
 
-    /// The archive of layouts of an entry. If it is damaged the whole entry is built again by the next
+    /// The archive of functions of an entry. If it is damaged the whole entry is built again by the next
     /// process.
-    pub(crate) fn layouts(&self, key: &str) -> Option<Archive> {
-        let opened = Archive::open(&self.dir.join(key).join("layouts"));
-        opened.inspect_err(|why| self.report_damaged_layouts(key, why)).ok()
+    pub(crate) fn functions(&self, key: &str) -> Option<Archive> {
+        let opened = Archive::open(&self.dir.join(key).join("functions"));
+        opened.inspect_err(|why| self.drop_functions(key, why)).ok()
     }
 
-    /// A value of the archive of layouts is damaged.
-    pub(crate) fn report_damaged_layouts(&self, key: &str, why: &std::io::Error) {
-        let entry = self.dir.join(key);
-        tracing::debug!("the layouts in {} are damaged ({why})", entry.display());
-        let _ = std::fs::remove_file(entry.join("layouts"));
+    /// Removes an archive of functions that is damaged.
+    pub(crate) fn drop_functions(&self, key: &str, why: &std::io::Error) {
+        let path = self.dir.join(key).join("functions");
+        tracing::debug!("{} is damaged ({why}); the entry is built again", path.display());
+        let _ = std::fs::remove_file(path);
     }
 
     /// The archive of continuations of an entry, if it has a sound one.
@@ -134,13 +134,12 @@ impl CodeCache {
         }
     }
 
-    /// Stores an entry. A cache that cannot be written is no reason not to run. `layouts` are those of
-    /// the functions from `first` on.
+    /// Stores an entry. A cache that cannot be written is no reason not to run.
     pub(crate) fn store(
         &self,
         module: &wasmtime::Module,
         facts: &[u8],
-        (first, layouts): (u32, &[Vec<u8>]),
+        functions: &[(Key, Vec<u8>)],
         key: &str,
     ) {
         let result = module.serialize().map_err(std::io::Error::other).and_then(|code| {
@@ -149,11 +148,11 @@ impl CodeCache {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let making = self.dir.join(format!("{key}.{}.{number}", std::process::id()));
             std::fs::create_dir_all(&making)?;
-            let layouts: Vec<(Key, &[u8])> =
-                (first..).zip(layouts).map(|(f, bytes)| ([f, 0, 0], &bytes[..])).collect();
+            let functions: Vec<_> =
+                functions.iter().map(|(key, value)| (*key, &value[..])).collect();
             let made = std::fs::write(making.join("module.cwasm"), &code)
                 .and_then(|()| std::fs::write(making.join("facts"), facts))
-                .and_then(|()| Archive::write(&making.join("layouts"), &layouts, None))
+                .and_then(|()| Archive::write(&making.join("functions"), &functions, None))
                 .and_then(|()| {
                     let sums = [sum_of(&code), xxh3_64(facts)].map(u64::to_le_bytes).concat();
                     std::fs::write(making.join("sum"), sums)
@@ -184,7 +183,7 @@ impl CodeCache {
                 let path = entry.ok()?.path();
                 let used = path.join("sum").metadata().ok()?.modified().ok()?;
                 let len = |name: &str| path.join(name).metadata().map_or(0, |m| m.len());
-                let len = ["module.cwasm", "layouts", "pieces"].map(len).iter().sum();
+                let len = ["module.cwasm", "functions", "pieces"].map(len).iter().sum();
                 Some((used, len, path))
             })
             .collect();
@@ -216,7 +215,7 @@ fn load_entry(
 ) -> Result<(wasmtime::Module, Vec<u8>), String> {
     let (code, sum) = (entry.join("module.cwasm"), entry.join("sum"));
     let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_file());
-    if !is_file(&code) || !is_file(&sum) || !is_file(&entry.join("layouts")) {
+    if !is_file(&code) || !is_file(&sum) || !is_file(&entry.join("functions")) {
         return Err("something is missing".to_owned());
     }
     let io = |error: std::io::Error| error.to_string();

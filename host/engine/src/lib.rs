@@ -36,7 +36,7 @@ pub use guest::{Beat, Bound, Guest, Heart, Reached, Until};
 pub use images::Images;
 pub use kept::Kept;
 pub use look::{LookAt, Looked, Looker, Test, View};
-pub use program::{ModuleBytes, ModulePromise, Observer, Program, Purpose};
+pub use program::{ModuleBytes, Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
 pub use wrr_transform::{

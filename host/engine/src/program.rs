@@ -3,7 +3,7 @@
 mod bytes;
 mod stored;
 
-pub use bytes::{ModuleBytes, ModulePromise};
+pub use bytes::ModuleBytes;
 
 use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
@@ -194,8 +194,8 @@ impl Program {
                 observer.compiled();
                 let (compiled, layouts) = compiled?;
                 if let Some(cache) = cache {
-                    let layouts = (self.original()?.imported_function_count(), &layouts[..]);
-                    cache.store(&compiled.module, &compiled.facts(), layouts, &key);
+                    let functions = self.functions_to_store(&layouts)?;
+                    cache.store(&compiled.module, &compiled.facts(), &functions, &key);
                 }
                 compiled
             }
@@ -333,7 +333,10 @@ impl Program {
     /// The name of a function in the original's name section.
     #[must_use]
     pub fn function_name(&self, function: u32) -> Option<String> {
-        self.names().get(&function).cloned()
+        match self.cached_name(function) {
+            Some(name) => name,
+            None => self.names().get(&function).cloned(),
+        }
     }
 
     /// The functions whose name in the original's name section is accepted, ascending.

@@ -1,4 +1,5 @@
-//! A recorded program that is loaded while its module is still being unpacked and hashed.
+//! A recorded program that is loaded while its module is still being unpacked and hashed, by another
+//! thread that keeps nothing of it: what is in the cache runs without the module's bytes.
 //!
 //! Invariant: whoever shows something of a replay has seen that the trace contains the module whose
 //! compiled code ran; until then it is only what the manifest claims.
@@ -11,7 +12,7 @@ use wrr_trace::TraceError;
 /// A program that may turn out not to be the trace's.
 pub(crate) struct Unchecked {
     program: Program,
-    unpacking: JoinHandle<Result<(), TraceError>>,
+    checking: JoinHandle<Result<(), TraceError>>,
 }
 
 impl Trace<'_> {
@@ -31,14 +32,14 @@ impl Trace<'_> {
     ) -> Result<Unchecked, Error> {
         let manifest = self.reader().manifest();
         let stored = self.reader().stored_module();
-        let (module, promise) = ModuleBytes::pending();
-        let unpack = move || {
-            promise.provide(stored.read()?.into());
-            Ok(())
+        let module = {
+            let stored = stored.clone();
+            ModuleBytes::lazy(move || Some(stored.read().ok()?.into()))
         };
-        let unpacking = std::thread::Builder::new().name("wrr module".to_owned()).spawn(unpack);
-        let unpacking =
-            unpacking.map_err(|e| Error::Host(format!("no thread to read the module: {e}")))?;
+        let thread = std::thread::Builder::new().name("wrr module".to_owned());
+        let checking = thread.spawn(move || stored.check());
+        let checking =
+            checking.map_err(|e| Error::Host(format!("no thread to read the module: {e}")))?;
         let loaded = Program::load(
             module,
             manifest.module,
@@ -48,10 +49,10 @@ impl Trace<'_> {
             self.observer(),
         );
         match loaded {
-            Ok(program) => Ok(Unchecked { program, unpacking }),
+            Ok(program) => Ok(Unchecked { program, checking }),
             Err(refusal) => {
                 // If the module cannot be read, that is why.
-                joined(unpacking)?;
+                joined(checking)?;
                 Err(self.refused(refusal))
             }
         }
@@ -73,12 +74,12 @@ impl Unchecked {
     /// # Errors
     /// [`Error::Trace`] if the trace contains another module or none.
     pub fn checked(self) -> Result<Program, Error> {
-        joined(self.unpacking)?;
+        joined(self.checking)?;
         Ok(self.program)
     }
 }
 
-fn joined(unpacking: JoinHandle<Result<(), TraceError>>) -> Result<(), Error> {
+fn joined(checking: JoinHandle<Result<(), TraceError>>) -> Result<(), Error> {
     let failed = |_| Error::Host("the thread that read the module failed".to_owned());
-    Ok(unpacking.join().map_err(failed)??)
+    Ok(checking.join().map_err(failed)??)
 }

@@ -15,7 +15,7 @@
 //! file's before memory is reserved.
 
 use std::fs::File;
-use std::io::{Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -150,11 +150,11 @@ impl Archive {
 }
 
 fn write_new(path: &Path, values: &[(Key, &[u8])], others: Option<&Archive>) -> Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = BufWriter::new(File::create_new(path)?);
     file.write_all(&[0; HEADER_BYTES as usize])?;
     let mut directory: Vec<Record> = Vec::new();
     let mut offset = HEADER_BYTES;
-    let mut put = |file: &mut File, key: Key, value: &[u8]| {
+    let mut put = |file: &mut BufWriter<File>, key: Key, value: &[u8]| {
         file.write_all(value)?;
         let len = value.len() as u64;
         directory.push(Record { key, offset, len, sum: xxh3_64(value) });
@@ -178,7 +178,8 @@ fn write_new(path: &Path, values: &[(Key, &[u8])], others: Option<&Archive>) -> 
     let place = [offset, directory.len() as u64].map(u64::to_le_bytes).concat();
     let sum = sum_of(&place, &records).to_le_bytes();
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&[&MAGIC[..], &sum, &place].concat())
+    file.write_all(&[&MAGIC[..], &sum, &place].concat())?;
+    file.flush()
 }
 
 /// The checksum of the directory and of what the header says about it.

@@ -21,7 +21,7 @@ pub(super) struct Stored {
     layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
     /// By variant.
     piece_archives: [OnceLock<Option<Archive>>; Variant::COUNT],
-    layout_archive: OnceLock<Option<(String, Archive)>>,
+    function_archive: OnceLock<Option<(String, Archive)>>,
     new_pieces: Mutex<NewPieces>,
 }
 
@@ -42,6 +42,14 @@ fn piece_key(piece: Piece) -> Key {
         Piece::LoopEntry { .. } => 1,
     };
     [kind, piece.function(), piece.site()]
+}
+
+fn layouts_key(function: u32) -> Key {
+    [function, 0, 0]
+}
+
+fn name_key(function: u32) -> Key {
+    [function, 1, 0]
 }
 
 impl Program {
@@ -108,19 +116,37 @@ impl Program {
     }
 
     fn cached_layouts(&self, function: u32) -> Option<Vec<FrameLayout>> {
+        FrameLayout::from_bytes(&self.cached_fact(layouts_key(function))??)
+    }
+
+    /// A function's name, if it has one; `None` if the cache does not know.
+    pub(super) fn cached_name(&self, function: u32) -> Option<Option<String>> {
+        let name = self.cached_fact(name_key(function))?;
+        Some(name.and_then(|name| String::from_utf8(name).ok()))
+    }
+
+    /// What the archive of functions has; `None` if there is none that is sound.
+    fn cached_fact(&self, key: Key) -> Option<Option<Vec<u8>>> {
         let cache = self.shared.cache.as_ref()?;
-        let archive = self.shared.stored.layout_archive.get_or_init(|| {
-            // They are the same in all variants.
+        let archive = self.shared.stored.function_archive.get_or_init(|| {
+            // It is the same in all variants.
             let key = self.cache_key(self.loaded_variant());
-            Some((key.clone(), cache.layouts(&key)?))
+            Some((key.clone(), cache.functions(&key)?))
         });
-        let (key, archive) = archive.as_ref()?;
-        let bytes = archive.get([function, 0, 0]);
-        bytes
-            .inspect_err(|why| cache.report_damaged_layouts(key, why))
-            .ok()
-            .flatten()
-            .and_then(|bytes| FrameLayout::from_bytes(&bytes))
+        let (entry, archive) = archive.as_ref()?;
+        archive.get(key).inspect_err(|why| cache.drop_functions(entry, why)).ok()
+    }
+
+    /// What [`Program::cached_fact`] finds later.
+    pub(super) fn functions_to_store(
+        &self,
+        layouts: &[Vec<u8>],
+    ) -> Result<Vec<(Key, Vec<u8>)>, Refusal> {
+        let first = self.original()?.imported_function_count();
+        let layouts = (first..).zip(layouts).map(|(f, bytes)| (layouts_key(f), bytes.clone()));
+        let names = self.names().iter();
+        let names = names.map(|(f, name)| (name_key(*f), name.clone().into_bytes()));
+        Ok(layouts.chain(names).collect())
     }
 }
 
