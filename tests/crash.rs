@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::*;
@@ -244,7 +244,7 @@ fn processes_that_race_for_the_cache_all_run_and_damage_is_repaired() {
         expect_code(&racer.wait_with_output().unwrap(), 0);
     }
     let entries = || -> Vec<_> {
-        let dir = std::fs::read_dir(cache.join("v2")).unwrap();
+        let dir = std::fs::read_dir(cache.join("v3")).unwrap();
         dir.map(|entry| entry.unwrap().path()).collect()
     };
     let [entry] = &entries()[..] else { panic!("one entry, nothing left over: {:?}", entries()) };
@@ -264,6 +264,65 @@ fn processes_that_race_for_the_cache_all_run_and_damage_is_repaired() {
     expect_code(&finish(run().env("WRR_CACHE", "off"), b""), 0);
     std::fs::write(folder.path().join("file"), b"").unwrap();
     expect_code(&finish(run().env("WRR_CACHE", folder.path().join("file")), b""), 0);
+}
+
+#[test]
+fn damaged_archives_of_continuations_and_functions_are_built_again() {
+    let folder = scratch();
+    let cache = folder.path().join("cache");
+    let run = |arguments: &[&str]| {
+        let mut command = wrr(folder.path());
+        command.env("WRR_CACHE", &cache).args(arguments);
+        finish(&mut command, b"")
+    };
+    let module = guest("collatz").module;
+    let record = ["record", "-o", "t.wrr", "--checkpoint-every", "100000ticks"];
+    expect_code(&run(&[&record[..], &[module.to_str().unwrap(), "300"]].concat()), 0);
+    let goto = || {
+        let output = run(&["replay", "t.wrr", "--goto", "70%", "--json"]);
+        expect_code(&output, 0);
+        let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(state["seek"]["checkpoint_tick"].is_u64(), "{state}");
+        (state["state_hash"].clone(), state["frames"].clone())
+    };
+    let expected = goto();
+    let archives = |name: &str| -> Vec<_> {
+        let entries = std::fs::read_dir(cache.join("v3")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path().join(name));
+        paths.filter(|path| path.exists()).collect()
+    };
+    assert!(!archives("pieces").is_empty(), "the seek has needed continuations");
+    for name in ["pieces", "functions"] {
+        let wholes: Vec<_> =
+            archives(name).into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+        type Damage = fn(&[u8]) -> Vec<u8>;
+        let flip = |bytes: &[u8], at: usize| {
+            let mut bytes = bytes.to_vec();
+            bytes[at] ^= 1;
+            bytes
+        };
+        let damages: [Damage; 5] = [
+            |_| Vec::new(),
+            |bytes| bytes[..bytes.len() / 2].to_vec(),
+            |bytes| [bytes, b"more"].concat(),
+            |_| vec![0xff; 1000],
+            |bytes| bytes.iter().map(|byte| byte ^ 0x55).collect(),
+        ];
+        let flips = [0, 9, 20, 28, 40].map(|at| move |bytes: &[u8]| flip(bytes, at % bytes.len()));
+        let damages = damages.iter().map(|damage| damage as &dyn Fn(&[u8]) -> Vec<u8>);
+        for damage in damages.chain(flips.iter().map(|flip| flip as &dyn Fn(&[u8]) -> Vec<u8>)) {
+            for (whole, path) in &wholes {
+                std::fs::write(path, damage(whole)).unwrap();
+            }
+            assert_eq!(goto(), expected);
+            // Once for the functions to be missed, once for the entry to be built again.
+            assert_eq!(goto(), expected);
+            let sound = |(_, path): &&(Vec<u8>, PathBuf)| {
+                std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"wrr-arch"))
+            };
+            assert!(wholes.iter().any(|whole| sound(&whole)), "{name} was built again");
+        }
+    }
 }
 
 #[test]

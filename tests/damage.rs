@@ -234,6 +234,28 @@ fn a_trace_must_contain_the_module_that_it_names() {
     expect_damage(forge(None).open(folder.path()), "the trace contains none");
     let empty_module = b"\0asm\x01\0\0\0";
     expect_damage(forge(Some(empty_module)).open(folder.path()), "the trace contains ");
+    // Even if the code of the named module is in the cache, nothing of its replay is shown.
+    let command = |arguments: &[&str]| {
+        let mut command = wrr(folder.path());
+        command.env("WRR_CACHE", folder.path().join("cache")).args(arguments);
+        finish(&mut command, b"")
+    };
+    let name = small_trace(folder.path());
+    let name = name.to_str().unwrap();
+    let ways = [&["replay", name][..], &["replay", name, "--goto", "end"], &["index", name]];
+    for way in ways {
+        assert_ne!(command(way).status.code(), Some(2), "{way:?}");
+    }
+    for other in [None, Some(&empty_module[..])] {
+        std::fs::write(name, forge(other).0).unwrap();
+        for way in ways {
+            let output = command(way);
+            expect_code(&output, 2);
+            assert!(output.stdout.is_empty(), "{way:?}");
+            let message = text(&output.stderr);
+            assert!(message.contains("module"), "{way:?}: {message}");
+        }
+    }
 }
 
 /// A recording of the program above that answers what no host would.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -199,6 +200,116 @@ fn an_index_brings_checkpoints_and_can_be_interrupted_at_any_byte() {
         std::fs::set_permissions(folder.join("t.wrr"), permissions).unwrap();
         said(folder, &["index", "t.wrr"], 2);
     }
+}
+
+/// The states at all checkpoints of a trace are those that a replay from the start comes to.
+fn checkpoints_are_right(folder: &Path, trace: &str) {
+    let reader = TraceReader::open(&folder.join(trace)).unwrap();
+    for (number, checkpoint) in reader.checkpoints().iter().enumerate() {
+        // A checkpoint is not used for the very tick that it stands at.
+        let tick = (checkpoint.tick.0 + 1).to_string();
+        let near = state(folder, trace, &tick, &[]);
+        assert_eq!(near["seek"]["checkpoint_tick"], checkpoint.tick.0, "{number}");
+        let far = state(folder, trace, &tick, &["--no-checkpoints"]);
+        assert_eq!(near["state_hash"], far["state_hash"], "checkpoint {number} at {tick}");
+    }
+    said(folder, &["verify", trace], 0);
+}
+
+#[test]
+fn stretches_that_are_indexed_at_the_same_time_have_the_states_of_one_replay() {
+    let folder = scratch();
+    let folder = folder.path();
+    record_collatz(folder, "off.wrr", &["--checkpoint-every", "off"], "800");
+    let end = TraceReader::open(&folder.join("off.wrr")).unwrap().end_tick().unwrap().0;
+    for stretches in [1, 6] {
+        let every = format!("{}ticks", end / stretches + 1);
+        record_collatz(folder, "t.wrr", &["--checkpoint-every", &every], "800");
+        let before = checkpoints(folder, "t.wrr");
+        assert_eq!(before as u64, stretches - 1);
+        said(folder, &["index", "t.wrr", "--max-seek", "10ms"], 0);
+        assert!(checkpoints(folder, "t.wrr") > before);
+        checkpoints_are_right(folder, "t.wrr");
+        // The last event of the run is one of the places.
+        let last = state(folder, "t.wrr", "end", &[]);
+        assert_eq!(last["seek"]["replayed_ticks"], 0, "{last}");
+        // Whoever does it once more has nothing to add there, and stores no page twice.
+        let pages = TraceReader::open(&folder.join("t.wrr")).unwrap().page_count();
+        said(folder, &["index", "t.wrr", "--max-seek", "1h"], 0);
+        assert_eq!(TraceReader::open(&folder.join("t.wrr")).unwrap().page_count(), pages);
+    }
+}
+
+#[test]
+fn two_indexes_at_once_store_what_one_replay_has() {
+    let folder = scratch();
+    let folder = folder.path();
+    record_collatz(folder, "t.wrr", &["--checkpoint-every", "2000000ticks"], "1500");
+    let before = checkpoints(folder, "t.wrr");
+    let index = || {
+        let mut command = wrr(folder);
+        command.args(["index", "t.wrr", "--max-seek", "20ms"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [index(), index()].map(|child| child.wait_with_output().unwrap());
+    let codes = both.each_ref().map(|output| output.status.code());
+    assert!(codes.contains(&Some(0)), "{both:?}");
+    for refused in both.iter().filter(|output| output.status.code() != Some(0)) {
+        expect_code(refused, 2);
+        let message = text(&refused.stderr);
+        assert!(message.contains("t.wrr: being written by another wrr"), "{message}");
+        assert!(message.contains("try again when it has finished"), "{message}");
+    }
+    assert!(checkpoints(folder, "t.wrr") > before);
+    checkpoints_are_right(folder, "t.wrr");
+}
+
+#[test]
+fn a_recording_that_goes_on_is_not_indexed() {
+    let folder = scratch();
+    let folder = folder.path();
+    let mut record = wrr(folder);
+    record.args(["record", "-o", "t.wrr", "--checkpoint-every", "off"]);
+    record.arg(guest("stdin_lines").module).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut recorder = record.spawn().unwrap();
+    let mut stdin = recorder.stdin.take().unwrap();
+    let mut line = [0; 8];
+    stdin.write_all(b"first\n").unwrap();
+    recorder.stdout.as_mut().unwrap().read_exact(&mut line[..5]).unwrap();
+    let message = text(&said(folder, &["index", "t.wrr"], 2).stderr);
+    assert!(message.contains("t.wrr: being written by another wrr"), "{message}");
+    drop(stdin);
+    expect_code(&recorder.wait_with_output().unwrap(), 0);
+    said(folder, &["verify", "t.wrr"], 0);
+    said(folder, &["index", "t.wrr"], 0);
+    said(folder, &["verify", "t.wrr"], 0);
+}
+
+#[test]
+fn a_killed_index_leaves_a_trace_that_is_whole_and_what_it_had_added() {
+    let folder = scratch();
+    let folder = folder.path();
+    let output = record_collatz(folder, "t.wrr", &["--checkpoint-every", "4000000ticks"], "6000");
+    let before = checkpoints(folder, "t.wrr");
+    let mut index = wrr(folder);
+    index.args(["index", "t.wrr", "--max-seek", "2ms"]).stdout(Stdio::null());
+    let mut index = index.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while checkpoints(folder, "t.wrr") < before + 3 && Instant::now() < until {
+        assert!(index.try_wait().unwrap().is_none(), "it ended before it was killed");
+    }
+    index.kill().unwrap();
+    index.wait().unwrap();
+    assert!(checkpoints(folder, "t.wrr") >= before + 3);
+    assert_eq!(out(folder, &["replay", "t.wrr"]), output);
+    said(folder, &["verify", "t.wrr"], 0);
+    for percent in ["20%", "70%"] {
+        let near = state(folder, "t.wrr", percent, &[]);
+        let far = state(folder, "t.wrr", percent, &["--no-checkpoints"]);
+        assert_eq!(near["state_hash"], far["state_hash"]);
+    }
+    said(folder, &["index", "t.wrr", "--max-seek", "100ms"], 0);
+    said(folder, &["verify", "t.wrr"], 0);
 }
 
 fn is_root() -> bool {

@@ -268,11 +268,8 @@ pub fn index(file: &Path, max_seek: Duration, tracker: Option<TrackerKind>) -> a
     }
     let progress = Progress::default();
     let trace = Trace::open(file)?.with(cache(), &progress);
-    let spinner = Spinner::start(format!("indexing {}", file.display()));
     let indexed = trace.index(max_seek, tracker);
-    if let Some(spinner) = spinner {
-        spinner.stop();
-    }
+    progress.stop();
     let indexed = indexed?;
     let (before, after) = indexed.file_bytes;
     writeln!(

@@ -5,7 +5,6 @@
 use crate::admit::Refusal;
 use crate::guest::State;
 use crate::written::{Reader, Written};
-use std::ops::Range;
 use wasmtime::{Memory, Store};
 use wrr_pages::{Dirty, PAGE_BYTES, PageMap, PageStore};
 use wrr_trace::{MemoryState, PageId, PageRun};
@@ -38,6 +37,22 @@ impl Images {
     /// Nothing is known of the memories, which have these sizes. New pages get the numbers after those in `store`.
     pub fn new(store: PageStore, began_with: Vec<usize>) -> Images {
         Images { store, maps: Vec::new(), began_with }
+    }
+
+    /// The memories hold what a checkpoint says, whose pages have the numbers that it gives them.
+    ///
+    /// # Errors
+    /// The checkpoint names pages that are not in the store.
+    pub fn begin(&mut self, states: &[MemoryState]) -> Result<(), Refusal> {
+        for state in states {
+            let runs = state.runs.iter().map(|run| {
+                let id = wrr_pages::PageId(run.id.0);
+                wrr_pages::Run { page: run.page, id, count: run.count }
+            });
+            let map = PageMap::from_runs(state.bytes as usize, runs, self.store.last_id());
+            self.maps.push(map.map_err(failed)?);
+        }
+        Ok(())
     }
 
     /// How many pages an update would look at.
@@ -120,21 +135,4 @@ fn memory_state(map: &PageMap) -> MemoryState {
     let runs =
         map.runs().map(|run| PageRun { page: run.page, id: PageId(run.id.0), count: run.count });
     MemoryState { bytes: map.bytes() as u64, runs: runs.collect() }
-}
-
-/// The page-aligned pieces of `0..pages` that no run covers.
-pub fn holes(state: &MemoryState) -> impl Iterator<Item = Range<usize>> + '_ {
-    const PAGE: usize = wrr_pages::PAGE_BYTES;
-    let mut next = 0;
-    let end = state.bytes as usize;
-    state
-        .runs
-        .iter()
-        .map(|run| (run.page as usize * PAGE, (run.page as usize + run.count as usize) * PAGE))
-        .chain(std::iter::once((end, end)))
-        .filter_map(move |(from, to)| {
-            let hole = next..from;
-            next = to;
-            (!hole.is_empty()).then_some(hole)
-        })
 }

@@ -36,10 +36,9 @@ pub use compares::{Comparison, Operands};
 pub use ending::{BACKTRACE_FRAMES_MAX, Backtrace, Ended, Frame, How};
 pub use entry::Entry;
 pub use guest::{Beat, Bound, Guest, Heart, Reached, Until};
-pub use images::holes;
 pub use kept::Kept;
 pub use look::{Look, LookAt, Looked, Looker, Test, View};
-pub use program::{Observer, Program, Purpose};
+pub use program::{ModuleBytes, Observer, Program, Purpose};
 pub use snapshot::StackFrame;
 pub use wrr_pages::{PageId, PageStore, TrackerError, TrackerKind};
 pub use wrr_transform::{

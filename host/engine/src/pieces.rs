@@ -44,6 +44,7 @@ impl Guest {
         let known = &self.pieces.known;
         let is_known = |piece: &Piece| known.contains_key(piece);
         let mut compiled = self.program.pieces_with_loops(self.variant, wanted, is_known)?;
+        self.program.store_pieces();
         // A loop entry goes on with those of loops around it, which begin before it.
         compiled.sort_unstable_by_key(|(piece, _)| {
             (matches!(piece, Piece::Tail { .. }), piece.function(), piece.site())

@@ -1,5 +1,10 @@
 //! A module that is ready to run.
 
+mod bytes;
+mod stored;
+
+pub use bytes::ModuleBytes;
+
 use crate::admit::{Refusal, check_features, check_imports, features};
 use crate::cache::CodeCache;
 use crate::mappings::{Mappings, RESERVED_BYTES};
@@ -8,8 +13,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use stored::Stored;
 use wrr_trace::{Limits, ModuleId};
-use wrr_transform::{Capturable, FrameLayout, Module, OffsetMap, Piece, Variant};
+use wrr_transform::{Capturable, Module, OffsetMap, Piece, Variant};
 
 /// How many times the guest's stack the native one is where the host must not be what ends it: in replays of what another
 /// host recorded, and where the transform counts what frames take on an imagined machine. On s390x a frame takes 160 bytes at
@@ -34,6 +40,8 @@ pub trait Observer: Sync {
     fn compiling(&self, _module_bytes: usize) {}
     /// It is compiled.
     fn compiled(&self) {}
+    /// So many ticks of a recording are replayed, of so many, while it is indexed.
+    fn indexing(&self, _ticks: u64, _of: u64) {}
 }
 
 impl Observer for () {}
@@ -58,9 +66,23 @@ pub(crate) struct Compiled {
     pub tables_change: bool,
     /// The start function, which is an export of the variant.
     pub start: Option<u32>,
+    /// What restoring must know of the original.
+    pub parts: OriginalParts,
+    /// The data and the element segments that can be dropped, ascending.
+    pub segments: [Vec<u32>; 2],
     capturable: Vec<u8>,
     parsed_capturable: OnceLock<Capturable>,
-    segments: OnceLock<[Vec<u32>; 2]>,
+}
+
+/// What of an original module is known without parsing it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OriginalParts {
+    pub memories: u32,
+    pub tables: u32,
+    /// The mutable globals, ascending.
+    pub mutable_globals: Vec<u32>,
+    /// Functions that a reference can be made to, ascending.
+    pub referenceable: Vec<u32>,
 }
 
 /// A checked module, compiled when it is needed, with the limits it will run under.
@@ -77,14 +99,15 @@ pub struct Program {
 }
 
 struct Shared {
-    bytes: Arc<[u8]>,
+    bytes: ModuleBytes,
     id: ModuleId,
     cache: Option<CodeCache>,
     original: OnceLock<Module>,
     /// By variant.
     variants: [OnceLock<Compiled>; Variant::COUNT],
-    pieces: Mutex<HashMap<(Variant, Piece), wasmtime::Module>>,
-    layouts: Mutex<HashMap<u32, Arc<Vec<FrameLayout>>>>,
+    /// The cache's keys, by variant.
+    keys: [OnceLock<String>; Variant::COUNT],
+    stored: Stored,
     names: OnceLock<HashMap<u32, String>>,
     trampoline: OnceLock<wasmtime::Module>,
     lookers: Mutex<HashMap<Vec<u8>, wasmtime::Module>>,
@@ -93,12 +116,13 @@ struct Shared {
 impl Program {
     /// Checks a module in binary form, and compiles it or takes it from the cache.
     ///
-    /// Requires: `id` is the module's.
+    /// Requires: `id` is the module's. If the bytes are not there yet, that may turn out to be wrong
+    /// later; then nothing of the program's results counts.
     ///
     /// # Errors
     /// The reason why wrr does not run it.
     pub fn load(
-        module: Arc<[u8]>,
+        module: impl Into<ModuleBytes>,
         id: ModuleId,
         limits: &Limits,
         cache: Option<&CodeCache>,
@@ -120,13 +144,13 @@ impl Program {
         }
         let engine = wasmtime::Engine::new(&config).map_err(refused)?;
         let shared = Shared {
-            bytes: module,
+            bytes: module.into(),
             id,
             cache: cache.cloned(),
             original: OnceLock::new(),
             variants: Default::default(),
-            pieces: Mutex::new(HashMap::new()),
-            layouts: Mutex::new(HashMap::new()),
+            keys: Default::default(),
+            stored: Stored::default(),
             names: OnceLock::new(),
             trampoline: OnceLock::new(),
             lookers: Mutex::new(HashMap::new()),
@@ -158,7 +182,7 @@ impl Program {
         if let Some(compiled) = cell.get() {
             return Ok(compiled);
         }
-        let key = self.cache_key(&variant);
+        let key = self.cache_key(variant);
         let cache = self.shared.cache.as_ref();
         let cached = cache.and_then(|cache| cache.load(&self.engine, &key));
         let compiled = cached.and_then(|(module, facts)| Compiled::with_facts(module, &facts));
@@ -166,13 +190,15 @@ impl Program {
             // It was checked before it was put there, by this very version.
             Some(compiled) => compiled,
             None => {
-                check_features(&self.shared.bytes)?;
-                observer.compiling(self.shared.bytes.len());
+                let bytes = self.bytes()?;
+                check_features(&bytes)?;
+                observer.compiling(bytes.len());
                 let compiled = self.transform_and_compile(variant);
                 observer.compiled();
-                let compiled = compiled?;
+                let (compiled, layouts) = compiled?;
                 if let Some(cache) = cache {
-                    cache.store(&compiled.module, &compiled.facts(), &key);
+                    let functions = self.functions_to_store(&layouts)?;
+                    cache.store(&compiled.module, &compiled.facts(), &functions, &key);
                 }
                 compiled
             }
@@ -205,20 +231,44 @@ impl Program {
         found.expect("a program is only made with one of its variants")
     }
 
-    fn transform_and_compile(&self, variant: Variant) -> Result<Compiled, Refusal> {
+    /// The variant that [`Program::loaded`] gives.
+    fn loaded_variant(&self) -> Variant {
+        let loaded = |variant: &Variant| self.shared.variants[*variant as usize].get().is_some();
+        let found = Variant::ALL.into_iter().find(loaded);
+        found.expect("a program is only made with one of its variants")
+    }
+
+    /// A variant, and the layouts of all functions' frames.
+    fn transform_and_compile(&self, variant: Variant) -> Result<(Compiled, Vec<Vec<u8>>), Refusal> {
         let original = self.original()?;
         let transformed = original.transform(variant).map_err(Refusal::Transform)?;
         let module =
             wasmtime::Module::from_binary(&self.engine, &transformed.wasm).map_err(refused)?;
-        Ok(Compiled {
+        let (memories, tables) = original.memory_and_table_count();
+        let parts = OriginalParts {
+            memories,
+            tables,
+            mutable_globals: original.mutable_globals(),
+            referenceable: original.referenceable().to_vec(),
+        };
+        let segments = segments_of(&module, original.prefix());
+        let compiled = Compiled {
             module,
             prefix: original.prefix().to_owned(),
             tables_change: transformed.tables_change,
             start: original.start(),
+            parts,
+            segments,
             capturable: transformed.capturable.to_bytes(),
             parsed_capturable: OnceLock::from(transformed.capturable),
-            segments: OnceLock::new(),
-        })
+        };
+        Ok((compiled, transformed.layouts))
+    }
+
+    /// The original module's bytes.
+    fn bytes(&self) -> Result<Arc<[u8]>, Refusal> {
+        let bytes = self.shared.bytes.get();
+        bytes.ok_or_else(|| Refusal::Engine("its bytes cannot be read".to_owned()))
     }
 
     /// The original module, parsed when it is first needed.
@@ -226,8 +276,7 @@ impl Program {
         if let Some(module) = self.shared.original.get() {
             return Ok(module);
         }
-        let module = Module::parse(Arc::clone(&self.shared.bytes), features())
-            .map_err(Refusal::Transform)?;
+        let module = Module::parse(self.bytes()?, features()).map_err(Refusal::Transform)?;
         Ok(self.shared.original.get_or_init(|| module))
     }
 
@@ -241,35 +290,6 @@ impl Program {
         let parsed = Capturable::from_bytes(original, &compiled.capturable);
         let parsed = parsed.ok_or_else(|| Refusal::Engine("a damaged cache entry".to_owned()))?;
         Ok(compiled.parsed_capturable.get_or_init(|| parsed))
-    }
-
-    /// A continuation, compiled now if it has not been.
-    pub(crate) fn piece(
-        &self,
-        variant: Variant,
-        piece: Piece,
-    ) -> Result<wasmtime::Module, Refusal> {
-        let pieces = || self.shared.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = pieces().get(&(variant, piece)) {
-            return Ok(module.clone());
-        }
-        let key = self.cache_key(&(variant, piece));
-        let cache = self.shared.cache.as_ref();
-        let cached = cache.and_then(|cache| cache.load(&self.engine, &key));
-        let module = match cached {
-            Some((module, _)) => module,
-            None => {
-                let capturable = self.capturable(variant)?;
-                let wasm = self.original()?.piece(piece, capturable).map_err(Refusal::Transform)?;
-                let module = wasmtime::Module::from_binary(&self.engine, &wasm).map_err(refused)?;
-                if let Some(cache) = cache {
-                    cache.store(&module, &[], &key);
-                }
-                module
-            }
-        };
-        pieces().insert((variant, piece), module.clone());
-        Ok(module)
     }
 
     /// What `wrr.look` calls.
@@ -298,17 +318,6 @@ impl Program {
         self.shared.lookers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The layouts of a function's frames.
-    pub(crate) fn layouts(&self, function: u32) -> Result<Arc<Vec<FrameLayout>>, Refusal> {
-        let layouts = || self.shared.layouts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = layouts().get(&function) {
-            return Ok(Arc::clone(known));
-        }
-        let found = Arc::new(self.original()?.layouts(function).map_err(Refusal::Transform)?);
-        layouts().insert(function, Arc::clone(&found));
-        Ok(found)
-    }
-
     /// Where the code of a function of the main module comes from.
     pub(crate) fn function_map(&self, variant: Variant, function: u32) -> Option<OffsetMap> {
         let capturable = self.capturable(variant).ok()?;
@@ -332,24 +341,40 @@ impl Program {
     /// The name of a function in the original's name section.
     #[must_use]
     pub fn function_name(&self, function: u32) -> Option<String> {
-        let names =
-            self.shared.names.get_or_init(|| wrr_transform::function_names(&self.shared.bytes));
-        names.get(&function).cloned()
+        match self.cached_name(function) {
+            Some(name) => name,
+            None => self.names().get(&function).cloned(),
+        }
     }
 
     /// The functions whose name in the original's name section is accepted, ascending.
     #[must_use]
     pub fn functions_where(&self, mut accepts: impl FnMut(&str) -> bool) -> Vec<u32> {
-        let names =
-            self.shared.names.get_or_init(|| wrr_transform::function_names(&self.shared.bytes));
-        let mut found: Vec<u32> =
-            names.iter().filter(|(_, name)| accepts(name)).map(|(index, _)| *index).collect();
+        let mut found: Vec<u32> = self
+            .names()
+            .iter()
+            .filter(|(_, name)| accepts(name))
+            .map(|(index, _)| *index)
+            .collect();
         found.sort_unstable();
         found
     }
 
-    /// Everything that compiled code depends on.
-    fn cache_key(&self, what: &impl Hash) -> String {
+    fn names(&self) -> &HashMap<u32, String> {
+        self.shared.names.get_or_init(|| match self.shared.bytes.get() {
+            Some(bytes) => wrr_transform::function_names(&bytes),
+            None => HashMap::new(),
+        })
+    }
+
+    /// Where the cache has a variant.
+    fn cache_key(&self, variant: Variant) -> String {
+        let key = &self.shared.keys[variant as usize];
+        key.get_or_init(|| self.new_cache_key(variant)).clone()
+    }
+
+    /// The hash of everything that compiled code depends on.
+    fn new_cache_key(&self, variant: Variant) -> String {
         struct Blake(blake3::Hasher);
         impl Hasher for Blake {
             fn write(&mut self, bytes: &[u8]) {
@@ -361,7 +386,7 @@ impl Program {
         }
         let mut hasher = Blake(blake3::Hasher::new());
         (env!("CARGO_PKG_VERSION"), wrr_transform::VERSION, self.shared.id.0).hash(&mut hasher);
-        what.hash(&mut hasher);
+        variant.hash(&mut hasher);
         // wasmtime's version, its settings, the target and the processor's features.
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.0.finalize().to_hex().to_string()
@@ -369,44 +394,69 @@ impl Program {
 }
 
 impl Compiled {
-    /// The data and the element segments that can be dropped, ascending.
-    pub(crate) fn segments(&self) -> &[Vec<u32>; 2] {
-        self.segments.get_or_init(|| {
-            [DROPPED_DATA, DROPPED_ELEMENTS].map(|kind| {
-                let prefix = format!("{}{kind}", self.prefix);
-                let names = self.module.exports().filter_map(|export| {
-                    let number = export.name().strip_prefix(&prefix)?;
-                    number.parse().ok()
-                });
-                let mut segments: Vec<u32> = names.collect();
-                segments.sort_unstable();
-                segments
-            })
-        })
-    }
-
-    /// `tables_change: u8, prefix length: u8, start: u32 (its index plus one, or 0), prefix, capturable`.
+    /// As bytes, for a cache: `tables_change: u8`, then lists of `u32`, each behind its length: the start
+    /// function if there is one; how many memories and tables; mutable globals; functions for references;
+    /// segments of data and of elements that can be dropped. Then the prefix behind its length, and what can be
+    /// captured.
     fn facts(&self) -> Vec<u8> {
-        let mut facts = vec![u8::from(self.tables_change), self.prefix.len() as u8];
-        facts.extend_from_slice(&self.start.map_or(0, |start| start + 1).to_le_bytes());
+        let mut facts = vec![u8::from(self.tables_change)];
+        let start: Vec<u32> = self.start.into_iter().collect();
+        let OriginalParts { memories, tables, mutable_globals, referenceable } = &self.parts;
+        let [data, elements] = &self.segments;
+        for list in
+            [&start, &vec![*memories, *tables], mutable_globals, referenceable, data, elements]
+        {
+            facts.extend_from_slice(&(list.len() as u32).to_le_bytes());
+            facts.extend(list.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        facts.extend_from_slice(&(self.prefix.len() as u32).to_le_bytes());
         facts.extend_from_slice(self.prefix.as_bytes());
         facts.extend_from_slice(&self.capturable);
         facts
     }
 
-    fn with_facts(module: wasmtime::Module, facts: &[u8]) -> Option<Compiled> {
-        let (&[tables_change, prefix_len, start @ ..], rest) = facts.split_first_chunk::<6>()?;
-        let (prefix, capturable) = rest.split_at_checked(usize::from(prefix_len))?;
+    fn with_facts(module: wasmtime::Module, mut facts: &[u8]) -> Option<Compiled> {
+        fn number(facts: &mut &[u8]) -> Option<u32> {
+            Some(u32::from_le_bytes(facts.split_off(..4)?.try_into().ok()?))
+        }
+        fn list(facts: &mut &[u8]) -> Option<Vec<u32>> {
+            let bytes = (number(facts)? as usize).checked_mul(4)?;
+            let (numbers, _) = facts.split_off(..bytes)?.as_chunks::<4>();
+            Some(numbers.iter().map(|number| u32::from_le_bytes(*number)).collect())
+        }
+        let facts = &mut facts;
+        let tables_change = *facts.split_off_first()? != 0;
+        let start = list(facts)?.first().copied();
+        let [memories, tables] = list(facts)?[..] else { return None };
+        let (mutable_globals, referenceable) = (list(facts)?, list(facts)?);
+        let segments = [list(facts)?, list(facts)?];
+        let prefix_len = number(facts)? as usize;
+        let prefix = String::from_utf8(facts.split_off(..prefix_len)?.to_vec()).ok()?;
         Some(Compiled {
             module,
-            prefix: String::from_utf8(prefix.to_vec()).ok()?,
-            tables_change: tables_change != 0,
-            start: u32::from_le_bytes(start).checked_sub(1),
-            capturable: capturable.to_vec(),
+            prefix,
+            tables_change,
+            start,
+            parts: OriginalParts { memories, tables, mutable_globals, referenceable },
+            segments,
+            capturable: facts.to_vec(),
             parsed_capturable: OnceLock::new(),
-            segments: OnceLock::new(),
         })
     }
+}
+
+/// The data and the element segments that can be dropped, ascending: the variant has a flag for each.
+fn segments_of(module: &wasmtime::Module, prefix: &str) -> [Vec<u32>; 2] {
+    [DROPPED_DATA, DROPPED_ELEMENTS].map(|kind| {
+        let prefix = format!("{prefix}{kind}");
+        let numbers = module.exports().filter_map(|export| {
+            let number = export.name().strip_prefix(&prefix)?;
+            number.parse().ok()
+        });
+        let mut segments: Vec<u32> = numbers.collect();
+        segments.sort_unstable();
+        segments
+    })
 }
 
 fn refused(error: wasmtime::Error) -> Refusal {

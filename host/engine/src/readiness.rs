@@ -143,6 +143,8 @@ impl Shared {
                     Some(place) => place,
                     None => {
                         found.works = false;
+                        drop(found);
+                        self.program.store_pieces();
                         return;
                     }
                 }

@@ -4,16 +4,19 @@
 //! by what they do nor by their [`state_hash`](Guest::state_hash).
 
 use crate::admit::Refusal;
+use crate::entry::Entry;
 use crate::frames::layout_of;
 use crate::guest::{Guest, export};
 use crate::images::Images;
+use crate::program::Program;
 use crate::written::Reader;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{ExnRef, ExnRefPre, ExnType, Extern, Global, Memory, Ref, Table, Tag, Val};
 use wrr_pages::{PageStore, TrackerKind};
 use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
-use wrr_transform::Place;
+use wrr_transform::{Place, Variant};
+use wrr_wasi::Host;
 
 /// A frame of a stopped guest.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,32 +70,33 @@ impl Guest {
             return Ok(Arc::clone(handles));
         }
         let lacks = |what: String| Refusal::Engine(format!("{what} of the guest is none"));
-        let (memories, tables) = self.program.original()?.memory_and_table_count();
+        let program = self.program.clone();
+        let compiled = program.compile(self.variant, &())?;
+        let parts = &compiled.parts;
         let mut handles = Handles::default();
-        for index in 0..memories {
+        for index in 0..parts.memories {
             let part = self.part(&format!("m{index}"))?.into_memory();
             handles.memories.push(part.ok_or_else(|| lacks(format!("memory {index}")))?);
         }
-        for index in 0..tables {
+        for index in 0..parts.tables {
             let part = self.part(&format!("t{index}"))?.into_table();
             handles.tables.push(part.ok_or_else(|| lacks(format!("table {index}")))?);
         }
-        for index in self.program.original()?.mutable_globals() {
+        for index in &parts.mutable_globals {
             let part = self.part(&format!("g{index}"))?.into_global();
             let global = part.ok_or_else(|| lacks(format!("global {index}")))?;
             let ty = global.ty(&self.store).content().clone();
             handles.globals.push((global, ty));
         }
-        let segments = self.program.compile(self.variant, &())?.segments().clone();
         for (flags, (kind, segments)) in handles
             .dropped
             .iter_mut()
-            .zip([DROPPED_DATA, DROPPED_ELEMENTS].into_iter().zip(segments))
+            .zip([DROPPED_DATA, DROPPED_ELEMENTS].into_iter().zip(&compiled.segments))
         {
             for segment in segments {
                 let part = self.part(&format!("{kind}{segment}"))?.into_global();
                 let flag = part.ok_or_else(|| lacks(format!("the flag of segment {segment}")))?;
-                flags.push((segment, flag));
+                flags.push((*segment, flag));
             }
         }
         Ok(Arc::clone(self.handles.insert(Arc::new(handles))))
@@ -185,6 +189,24 @@ impl Guest {
         Ok(())
     }
 
+    /// As [`Guest::track`], for a guest that was just restored from a checkpoint, whose pages have the
+    /// numbers that the checkpoint gives them, in `pages` too.
+    ///
+    /// # Errors
+    /// What the trackers of written pages give.
+    pub fn track_from(
+        &mut self,
+        pages: PageStore,
+        forced: Option<TrackerKind>,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), Refusal> {
+        self.track(pages, forced)?;
+        match &mut self.images {
+            Some(images) => images.begin(&checkpoint.memories),
+            None => Ok(()),
+        }
+    }
+
     /// How many pages [`Guest::snapshot`] would look at.
     ///
     /// # Errors
@@ -231,8 +253,25 @@ impl Guest {
         Ok(checkpoint)
     }
 
-    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes, in which data
-    /// segments may stand already, and puts their pages in, also those of zeros (see [`holes`](crate::holes)); the host must be in the checkpoint's state already.
+    /// A guest for [`Guest::restore`]: its memories are zero, no data segment was copied into them.
+    ///
+    /// # Errors
+    /// As [`Guest::new`].
+    pub fn to_restore(
+        program: &Program,
+        variant: Variant,
+        entry: &Entry,
+        host: Host,
+    ) -> Result<Guest, Refusal> {
+        let args = program.arguments(entry)?;
+        let mut guest = Guest::without_data(program, variant, entry, args, host)?;
+        guest.put_data(false)?;
+        Ok(guest)
+    }
+
+    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes
+    /// and puts their pages in; they are zero if [`Guest::to_restore`] made the guest. The host must be in
+    /// the checkpoint's state already.
     ///
     /// # Errors
     /// The checkpoint does not fit the module, or what `fill` gives.
@@ -418,8 +457,11 @@ impl Guest {
         match datum {
             Datum::Null => Ok(Ref::null(ty)),
             Datum::Func(index) => {
-                let referenceable = self.program.original()?.referenceable();
-                let place = referenceable
+                let place = self
+                    .program
+                    .compile(self.variant, &())?
+                    .parts
+                    .referenceable
                     .binary_search(index)
                     .map_err(|_| impossible(format!("a reference to function {index}")))?;
                 let table = self.functions_table()?;
@@ -469,9 +511,10 @@ impl Guest {
     fn function_indices(&mut self) -> Result<&HashMap<usize, u32>, Refusal> {
         if self.indices.is_none() {
             let table = self.functions_table()?;
-            let referenceable = self.program.original()?.referenceable().to_vec();
+            let program = self.program.clone();
+            let referenceable = &program.compile(self.variant, &())?.parts.referenceable;
             let mut indices = HashMap::with_capacity(referenceable.len());
-            for (place, index) in referenceable.into_iter().enumerate() {
+            for (place, &index) in referenceable.iter().enumerate() {
                 if let Some(Ref::Func(Some(function))) = table.get(&mut self.store, place as u64) {
                     indices.insert(function.to_raw(&mut self.store) as usize, index);
                 }
@@ -514,9 +557,9 @@ impl Guest {
     /// How many memories the module has.
     ///
     /// # Errors
-    /// The module does not parse, which it did before.
+    /// The variant cannot be compiled, which it could before.
     pub fn memory_count(&self) -> Result<u32, Refusal> {
-        Ok(self.program.original()?.memory_and_table_count().0)
+        Ok(self.program.compile(self.variant, &())?.parts.memories)
     }
 
     /// The bytes of a memory of the original module; `None` if there is no such memory.

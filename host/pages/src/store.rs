@@ -104,6 +104,18 @@ impl PageStore {
         Ok(id)
     }
 
+    /// Notes that pages are stored already, under numbers up to [`last_id`](Self::last_id). Hashed on all
+    /// cores.
+    pub fn know(&mut self, pages: &[(PageId, &Page)]) {
+        let keys: Vec<Option<Key>> =
+            pages.par_iter().with_min_len(16).map(|(_, page)| key(page)).collect();
+        for ((id, _), key) in pages.iter().zip(keys) {
+            if let Some(key) = key.filter(|_| *id <= self.last) {
+                self.ids.entry(key).or_insert(*id);
+            }
+        }
+    }
+
     /// The bytes of pages that got new numbers since the last call, in the order of their numbers. The
     /// first of them belongs to page `last_id() + 1 - len / PAGE_BYTES`.
     pub fn take_new(&mut self) -> Vec<u8> {

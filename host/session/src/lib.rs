@@ -24,6 +24,7 @@
 //! The command line is one front end of this crate; it has no abilities of its own.
 
 mod branch;
+mod checked;
 mod compare;
 mod error;
 mod files;

@@ -4,7 +4,7 @@ use crate::job::entry;
 use crate::moment::Last;
 use crate::{End, Error, Moment, Trace};
 use std::time::{Duration, Instant};
-use wrr_engine::{Ended, Guest, How, Program, Purpose, StackFrame, Until, Variant, holes};
+use wrr_engine::{Ended, Guest, How, Program, Purpose, StackFrame, Until, Variant};
 use wrr_timeline::{Machine, Position, Target, Timeline};
 use wrr_trace::{Checkpoint, Ending, EventIndex, HostState, PageId, Pause, Tick};
 use wrr_wasi::{Feed, Host, LookAhead, Replay, ReplayOutput, Stop, ends_by_memory};
@@ -46,30 +46,6 @@ pub struct Playback<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// The program, compiled in a variant.
-    pub(crate) fn program(&self, variant: Variant) -> Result<Program, Error> {
-        self.program_for(Purpose::Replay, variant)
-    }
-
-    /// The program, compiled in a variant for a purpose.
-    pub(crate) fn program_for(&self, purpose: Purpose, variant: Variant) -> Result<Program, Error> {
-        let manifest = self.reader().manifest();
-        let module = self.reader().module()?;
-        Program::load(
-            module.into(),
-            manifest.module,
-            &manifest.limits,
-            self.cache(),
-            (purpose, variant),
-            self.observer(),
-        )
-        .map_err(|refusal| self.refused(refusal))
-    }
-
-    pub(crate) fn refused(&self, refusal: wrr_engine::Refusal) -> Error {
-        Error::Refused { name: self.reader().manifest().name.clone(), refusal }
-    }
-
     /// Goes to a moment, silently. At a tick the state is exact, wherever that is in the program.
     ///
     /// # Errors
@@ -118,10 +94,10 @@ impl<'a> Trace<'a> {
         options: SeekOptions,
     ) -> Result<Playback<'a>, Error> {
         let started = Instant::now();
-        let program = self.program(variant)?;
+        let begun = self.begin_program(Purpose::Replay, variant)?;
         let mut session = Playback {
             trace: self,
-            program,
+            program: begun.program().clone(),
             variant,
             guest: None,
             restore: Duration::ZERO,
@@ -134,7 +110,10 @@ impl<'a> Trace<'a> {
         let lost = |number: usize, error: Error| {
             tracing::warn!("checkpoint {number} cannot be used, an earlier one is: {error}");
         };
-        let sought = timeline.seek(&mut session, target, lost)?;
+        let sought = timeline.seek(&mut session, target, lost);
+        // Before anything that another module has done is taken for a result.
+        begun.checked()?;
+        let sought = sought?;
         let here = session.guest().tick();
         if !sought.arrived {
             return Err(Error::Moment(format!(
@@ -308,7 +287,8 @@ impl Trace<'_> {
         let host = self.host_at(event, state)?;
         let entry = entry(manifest.invoke.as_deref(), &manifest.args);
         let refused = |refusal| self.refused(refusal);
-        let mut guest = Guest::new(program, variant, &entry, host).map_err(refused)?;
+        let make = if checkpoint.is_some() { Guest::to_restore } else { Guest::new };
+        let mut guest = make(program, variant, &entry, host).map_err(refused)?;
         guest.set_bounds(None, ends_by_memory(self.reader()));
         if let Some(checkpoint) = checkpoint {
             let fill = |memories: Vec<&mut [u8]>| self.fill(checkpoint, memories);
@@ -320,19 +300,11 @@ impl Trace<'_> {
         Ok(guest)
     }
 
-    /// Puts a checkpoint's pages into memories that hold what the module starts with.
+    /// Puts a checkpoint's pages into memories that are zero.
     fn fill(&self, checkpoint: &Checkpoint, memories: Vec<&mut [u8]>) -> Result<(), Restoring> {
         const PAGE: usize = wrr_trace::PAGE_BYTES;
         let mut wanted: Vec<(PageId, &mut [u8])> = Vec::new();
         for (state, memory) in checkpoint.memories.iter().zip(memories) {
-            for hole in holes(state) {
-                for page in memory[hole].chunks_mut(PAGE) {
-                    // Pages that nobody has touched are left untouched.
-                    if page.iter().any(|&byte| byte != 0) {
-                        page.fill(0);
-                    }
-                }
-            }
             let mut pages = memory.chunks_mut(PAGE).enumerate();
             for run in &state.runs {
                 for offset in 0..run.count {

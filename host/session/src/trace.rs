@@ -51,6 +51,11 @@ impl<'a> Trace<'a> {
         &self.reader
     }
 
+    /// The same, of another reader of its file.
+    pub(crate) fn with_reader(&self, reader: TraceReader) -> Trace<'a> {
+        Trace { reader, cache: self.cache.clone(), observer: self.observer }
+    }
+
     pub(crate) fn cache(&self) -> Option<&CodeCache> {
         self.cache.as_ref()
     }
@@ -119,6 +124,15 @@ impl<'a> Trace<'a> {
         Ok((is_behind && tick > Tick(0)).then_some(tick))
     }
 
+    /// The tick at which the run ends, if a replay would go on there: it was ended from outside, or by a
+    /// stack that is larger here.
+    pub(crate) fn ends_at(&self) -> Result<Option<Tick>, Error> {
+        Ok(match self.overflow() {
+            Some(tick) => Some(tick),
+            None => self.bounded_at()?,
+        })
+    }
+
     /// The variant in which the whole run can be repeated: its end may lie where the faster one cannot stop.
     pub(crate) fn replaying_variant(&self) -> Result<Variant, Error> {
         Ok(if self.bounded_at()?.is_some() { Variant::Inspect } else { Variant::Run })
@@ -173,12 +187,14 @@ impl<'a> Trace<'a> {
         purpose: Purpose,
     ) -> Result<(Played, u64), Error> {
         let variant = self.replaying_variant()?;
-        let program = self.program_for(purpose, variant)?;
+        let begun = self.begin_program(purpose, variant)?;
         let manifest = self.reader.manifest();
         let entry = crate::job::entry(manifest.invoke.as_deref(), &manifest.args);
-        let refused = |refusal| self.refused(refusal);
-        let mut guest =
-            Guest::new(&program, variant, &entry, Host::new(replay)).map_err(refused)?;
+        let host = Host::new(replay);
+        let guest = Guest::new(begun.program(), variant, &entry, host);
+        // Before anything of it runs, which may show something.
+        let program = begun.checked()?;
+        let mut guest = guest.map_err(|refusal| self.refused(refusal))?;
         guest.set_bounds(None, ends_by_memory(&self.reader));
         let played = self.play(&program, &mut guest, until)?;
         Ok((played, guest.events().0))

@@ -3,7 +3,7 @@
 
 use crate::playback::Played;
 use crate::{Error, Replayed, Trace};
-use wrr_engine::{Guest, PageStore, Program, Purpose, Variant};
+use wrr_engine::{Guest, PageStore, Program, Variant};
 use wrr_timeline::Target;
 use wrr_trace::{Checkpoint, MemoryState, PAGE_BYTES, PageId, Pause};
 use wrr_wasi::ReplayOutput;
@@ -38,7 +38,7 @@ impl Trace<'_> {
     }
 
     fn compare_checkpoints(&self, variant: Variant) -> Result<Result<Replayed, Inexact>, Error> {
-        let program = self.program_for(Purpose::Replay, variant)?;
+        let program = self.program(variant)?;
         let refused = |refusal| self.refused(refusal);
         let mut guest = self.guest_at(&program, variant, None)?;
         guest.track(PageStore::new(), None).map_err(refused)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
 use wrr::{
-    Backward, Checkpoints, Error, Job, Judged, LookAt, Looked, Looker, Moment, Output, Quest,
+    Backward, Checkpoints, Error, Job, Judged, LookAt, Looked, Looker, Moment, Quest,
     RecordOptions, Searched, Spacing, Target, Test, Trace, View, Walker, record,
 };
 

@@ -70,8 +70,8 @@ pub enum TraceError {
         /// Their length with the rest of the manifest.
         len_bytes: usize,
     },
-    /// Somebody else is writing to the file.
-    #[error("{}: another wrr is recording into this file or adding to it; wait for it, or choose another one with -o", path.display())]
+    /// Another process is writing to the file.
+    #[error("{}: being written by another wrr, a recording or `wrr index`; try again when it has finished, or choose another file with -o", path.display())]
     BeingWritten {
         /// The file.
         path: PathBuf,

@@ -65,7 +65,7 @@ pub use preview1::{
     CONTROL, Errno, Function, InputKind, PARAMS_MAX, PREVIEW1, Param, ParamKind, ReplyKind,
     Signature, filetype_name,
 };
-pub use reader::{CheckpointEntry, Events, LayerEdits, Tail, TraceReader};
+pub use reader::{CheckpointEntry, Events, LayerEdits, StoredModule, Tail, TraceReader};
 pub use times::TimeStamp;
 pub use writer::{
     CheckpointSink, EditBy, Interrupter, Mark, Saved, TraceAppender, TraceWriter, WriterOptions,

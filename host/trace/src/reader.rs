@@ -6,19 +6,21 @@
 mod checkpoints;
 mod events;
 mod layer;
+mod module;
 mod scan;
 
 pub use checkpoints::CheckpointEntry;
 pub use events::Events;
 pub use layer::LayerEdits;
+pub use module::StoredModule;
 
 use crate::checkpoint::check_name;
-use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES};
+use crate::chunk::{CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES};
 use crate::codec::BatchDecoder;
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
 use crate::finding::Finding;
-use crate::manifest::{CheckpointPlan, EndNote, Ending, HostNote, IndexEntry, Manifest, ModuleId};
+use crate::manifest::{CheckpointPlan, EndNote, Ending, HostNote, IndexEntry, Manifest};
 use crate::source::{Source, check_count, decode};
 use crate::times::TimeStamp;
 use checkpoints::{Decoded, Stored};
@@ -319,58 +321,6 @@ impl TraceReader {
     #[must_use]
     pub fn tail(&self) -> &Tail {
         &self.tail
-    }
-
-    /// The module's bytes, checked against the manifest.
-    ///
-    /// # Errors
-    /// [`TraceError::NothingRecorded`] if the recording was cut off before the module was complete,
-    /// [`TraceError::Damaged`] if the module is not the one that the manifest names.
-    pub fn module(&self) -> Result<Vec<u8>, TraceError> {
-        let pieces: Vec<_> = self.of_kind(ChunkKind::MODULE).collect();
-        let first_at = pieces.first().map(|(offset, _)| *offset);
-        let mut module_bytes = 0;
-        let mut stored = Vec::with_capacity(pieces.len());
-        for (offset, header) in &pieces {
-            module_bytes += header.raw_bytes;
-            if module_bytes > self.manifest.module_bytes {
-                let what = format!(
-                    "the module is longer than the {} bytes that the manifest names",
-                    self.manifest.module_bytes
-                );
-                return Err(self.damaged(*offset, what));
-            }
-            stored.push(self.source.stored(*offset, header)?);
-        }
-        let decoded: Vec<_> = pieces
-            .par_iter()
-            .zip(stored)
-            .map(|((_, header), stored)| chunk::decode(header, stored))
-            .collect();
-        let mut module = Vec::with_capacity(module_bytes as usize);
-        for ((offset, _), piece) in pieces.iter().zip(decoded) {
-            module.append(&mut piece.map_err(|what| self.damaged(*offset, what))?);
-        }
-        let (found, named) = (ModuleId::of(&module), self.manifest.module);
-        if found == named {
-            return Ok(module);
-        }
-        let complete = self.end.is_some() || self.of_kind(ChunkKind::EVENTS).next().is_some();
-        match first_at {
-            Some(offset) if complete => Err(self.damaged(
-                offset,
-                format!("the manifest names module {named}, the trace contains {found}"),
-            )),
-            None if complete => Err(self.damaged(
-                FILE_HEADER_BYTES as u64,
-                format!("the manifest names module {named}, the trace contains none"),
-            )),
-            _ => Err(TraceError::NothingRecorded {
-                path: self.source.path.clone(),
-                len_bytes: self.file_bytes,
-                missing: "the end of its module",
-            }),
-        }
     }
 
     /// All events, in order.

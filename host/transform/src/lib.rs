@@ -133,8 +133,19 @@ pub enum Variant {
 }
 
 impl Variant {
+    /// All of them, in their order.
+    pub const ALL: [Variant; 7] = [
+        Variant::Run,
+        Variant::Counted,
+        Variant::Inspect,
+        Variant::Search,
+        Variant::Accesses,
+        Variant::Covered,
+        Variant::Compares,
+    ];
+
     /// How many there are.
-    pub const COUNT: usize = Variant::Compares as usize + 1;
+    pub const COUNT: usize = Variant::ALL.len();
 }
 
 /// What a site is.
@@ -170,4 +181,7 @@ pub struct Transformed {
     pub capturable: Capturable,
     /// Whether any instruction changes a table.
     pub tables_change: bool,
+    /// The layouts of each function with a body, in the order of their indices: see
+    /// [`FrameLayout::from_bytes`].
+    pub layouts: Vec<Vec<u8>>,
 }

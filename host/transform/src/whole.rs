@@ -12,6 +12,7 @@
 //! The start function becomes an export: the host calls it. Custom sections are left out; names are looked up in
 //! the original. Indices of types, tables, memories, globals and tags stay; functions behind the imports move by five.
 
+use crate::FrameLayout;
 use crate::emit::{
     Added, Checks as _, Code, Feedback, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable,
 };
@@ -172,6 +173,8 @@ impl Module {
                 code
             })
             .collect::<Result<_, _>>()?;
+        let layouts =
+            plans.par_iter().map(|plan| FrameLayout::to_bytes(&FrameLayout::of(plan))).collect();
         drop(plans);
 
         let mut types = TypeSection::new();
@@ -294,7 +297,8 @@ impl Module {
             }
             out.section(&data);
         }
-        Ok(Transformed { wasm: out.finish(), capturable, tables_change: scan.tables_change })
+        let tables_change = scan.tables_change;
+        Ok(Transformed { wasm: out.finish(), capturable, tables_change, layouts })
     }
 
     fn data_segments(&self) -> Result<Vec<DataSegment<'_>>, TransformError> {

@@ -11,7 +11,7 @@ fn program(text: &str, variant: Variant, memory_bytes_max: u64) -> Program {
     let bytes = wat::parse_str(text).unwrap();
     let limits = Limits { memory_bytes_max, stack_bytes: 1 << 20, ..Limits::default() };
     let id = ModuleId::of(&bytes);
-    Program::load(bytes.into(), id, &limits, None, (Purpose::Live, variant), &()).unwrap()
+    Program::load(bytes, id, &limits, None, (Purpose::Live, variant), &()).unwrap()
 }
 
 fn guest(text: &str, variant: Variant, args: &[&str]) -> (Program, Guest) {
@@ -158,7 +158,7 @@ fn the_interpreter_of_the_engine_comes_to_the_same() {
     let bytes = wat::parse_str(text).unwrap();
     let (limits, id) = (Limits::default(), ModuleId::of(&bytes));
     let ends = [Purpose::Replay, Purpose::Interpret].map(|purpose| {
-        let module = bytes.clone().into();
+        let module = bytes.clone();
         let program =
             Program::load(module, id, &limits, None, (purpose, Variant::Run), &()).unwrap();
         let entry = Entry::Export { name: "run".to_owned(), args: vec!["65533".to_owned()] };

@@ -228,7 +228,7 @@ pub fn load(module: &[u8], stack_bytes: u64) -> Result<Program, Refusal> {
     let bytes = crate::module_bytes(module.to_vec())?;
     let limits = Limits { stack_bytes, ..Limits::default() };
     let id = ModuleId::of(&bytes);
-    Program::load(bytes.into(), id, &limits, None, (Purpose::Live, Variant::Inspect), &())
+    Program::load(bytes, id, &limits, None, (Purpose::Live, Variant::Inspect), &())
 }
 
 /// Whether the module can be instantiated: its segments may not fit.

@@ -34,12 +34,21 @@ impl TraceAppender {
     /// [`TraceError::NothingRecorded`] if its module is not complete; [`TraceError::Damaged`] if there is no
     /// index and one cannot be made.
     pub fn open(path: &Path) -> Result<TraceAppender, TraceError> {
+        Ok(TraceAppender::open_with_reader(path)?.0)
+    }
+
+    /// As [`TraceAppender::open`], with a reader of the file as it is now that nobody else can write to
+    /// it. Page ids and checkpoints that are read from it stay right for as long as the appender lives.
+    ///
+    /// # Errors
+    /// As [`TraceAppender::open`].
+    pub fn open_with_reader(path: &Path) -> Result<(TraceAppender, TraceReader), TraceError> {
         if !std::fs::metadata(path).map_err(TraceError::io(path, "open"))?.is_file() {
             let found = "it is not a regular file".to_owned();
             return Err(TraceError::NotATrace { path: path.to_owned(), found });
         }
         let file = own(path, File::options().read(true).write(true), "open for writing")?;
-        let reading = file.try_clone().map_err(TraceError::io(path, "open"))?;
+        let reading = for_reading(&file, path).map_err(TraceError::io(path, "open"))?;
         let reader = TraceReader::from_file(path, reading)?.sound()?;
         if !reader.has_module() {
             return Err(TraceError::NothingRecorded {
@@ -51,13 +60,14 @@ impl TraceAppender {
         let index = reader.full_index()?;
         let events = index.iter().map(|entry| entry.events).sum();
         let file = ChunkFile::append_to(path, file, reader.complete_bytes(), index)?;
-        Ok(TraceAppender {
+        let appender = TraceAppender {
             file,
             pages: reader.page_count(),
             events: EventIndex(events),
             ended: reader.ending().is_some(),
             wants_index: !matches!(reader.tail(), Tail::Complete),
-        })
+        };
+        Ok((appender, reader))
     }
 
     /// How many pages are stored; the next new one gets the id after this number.
@@ -111,4 +121,16 @@ impl TraceAppender {
         }
         result
     }
+}
+
+/// The same file once more, for reading while it is written to.
+#[cfg(not(windows))]
+fn for_reading(file: &File, _path: &Path) -> std::io::Result<File> {
+    file.try_clone()
+}
+
+/// The same file once more, for reading while it is written to. A clone would share its position, which reading moves here.
+#[cfg(windows)]
+fn for_reading(_file: &File, path: &Path) -> std::io::Result<File> {
+    File::open(path)
 }
