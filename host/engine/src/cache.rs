@@ -4,15 +4,15 @@
 //! DIR/v3/KEY/module.cwasm    what wasmtime compiled
 //! DIR/v3/KEY/facts           what else was found out about the module
 //! DIR/v3/KEY/functions       an archive: the layouts of each function's frames, and its name
-//! DIR/v3/KEY/sum             XXH3-64 of module.cwasm (see `sum_of_file`) and of facts, little-endian
+//! DIR/v3/KEY/sum             two XXH3-64: of module.cwasm (see `sum_of_file`) and of facts
 //! DIR/v3/KEY/pieces          an archive: the continuations that were compiled for it so far
 //! ```
 //!
-//! wasmtime's own cache stores compressed entries and reads them back in 0.2 s for CPython; these are
-//! mapped into memory in a few milliseconds. An entry is made in a folder of its own and renamed into
-//! place, so that two processes that race leave one whole entry. Only `pieces` comes later, and is
-//! replaced when there are more of them. Two processes that replace it at the same moment leave one
-//! whole archive, and what is missing in it is compiled once more.
+//! wasmtime's own cache stores compressed entries and reads them back in 0.2 s for CPython; these
+//! are mapped into memory in a few milliseconds. An entry is made in a folder of its own and
+//! renamed into place, so that two processes that race leave one whole entry. Only `pieces` comes
+//! later, and is replaced when there are more of them. Two processes that replace it at the same
+//! moment leave one whole archive, and what is missing in it is compiled once more.
 //!
 //! Invariant: what is loaded has the right checksum. Loading trusts whoever can write to the user's
 //! cache folder, as every compiler cache does.
@@ -77,8 +77,8 @@ impl CodeCache {
             .ok()
     }
 
-    /// The archive of functions of an entry. If it is damaged the whole entry is built again by the next
-    /// process.
+    /// The archive of functions of an entry. If it is damaged the whole entry is built again by the
+    /// next process.
     pub(crate) fn functions(&self, key: &str) -> Option<Archive> {
         let opened = Archive::open(&self.dir.join(key).join("functions"));
         opened.inspect_err(|why| self.drop_functions(key, why)).ok()
@@ -115,9 +115,9 @@ impl CodeCache {
             tracing::debug!("a cached continuation is damaged ({why}); it is built again");
             None
         })?;
-        // SAFETY: `deserialize` requires what `serialize` gave. The archive was written with nothing
-        // else, and the checksum shows that it was not changed by accident; see the module's
-        // invariant for what is done on purpose. The bytes are copied.
+        // SAFETY: `deserialize` requires what `serialize` gave. The archive was written with
+        // nothing else, and the checksum shows that it was not changed by accident; see the
+        // module's invariant for what is done on purpose. The bytes are copied.
         let module = unsafe { wasmtime::Module::deserialize(engine, code) };
         module.inspect_err(|why| tracing::debug!("a cached continuation: {why:#}")).ok()
     }
@@ -199,8 +199,8 @@ impl CodeCache {
     }
 }
 
-/// Removes an entry, whole or not at all: where files that are mapped cannot be removed (Windows), the folder cannot
-/// be renamed either.
+/// Removes an entry, whole or not at all: where files that are mapped cannot be removed (Windows),
+/// the folder cannot be renamed either.
 fn remove(entry: &Path) {
     let mut aside = entry.as_os_str().to_owned();
     aside.push(format!(".{}.gone", std::process::id()));
@@ -224,9 +224,10 @@ fn load_entry(
     if std::fs::read(sum).map_err(io)? != sums {
         return Err("its checksum is wrong".to_owned());
     }
-    // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes while
-    // it is mapped. The checksum shows the first (against accidents, not against whoever can write
-    // to the user's own cache); entries are only ever created whole and removed, never written again.
+    // SAFETY: `deserialize_file` requires a file that `serialize` wrote and that nobody changes
+    // while it is mapped. The checksum shows the first (against accidents, not against whoever can
+    // write to the user's own cache); entries are only ever created whole and removed, never
+    // written again.
     let mut module = unsafe { wasmtime::Module::deserialize_file(engine, &code) };
     if cfg!(windows) && module.is_err() {
         // Some file systems there, and Wine, cannot map a file to be executed.
@@ -247,8 +248,8 @@ fn sum_of_parts(parts: Vec<u64>) -> u64 {
     xxh3_64(&parts.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
 }
 
-/// As [`sum_of`], of a file's content, which is not kept: a large buffer costs more page faults than
-/// the hash costs time.
+/// As [`sum_of`], of a file's content, which is not kept: a large buffer costs more page faults
+/// than the hash costs time.
 fn sum_of_file(path: &Path) -> std::io::Result<u64> {
     let parts = path.metadata()?.len().div_ceil(PART_BYTES);
     let parts = (0..parts).into_par_iter().map(|part| {

@@ -178,3 +178,18 @@ fn impossible_maps_are_errors_that_say_where() {
     assert_eq!(map, before);
     assert!(map.resize(usize::MAX / PAGE_BYTES * PAGE_BYTES).is_err());
 }
+
+#[test]
+fn pages_that_are_known_to_be_stored_keep_their_numbers() {
+    let mut store = PageStore::after(PageId(10));
+    let pages = [page(1), page(2), page(0), page(3)];
+    // Zeros need no number, and one after the last is not believed.
+    let numbers = [PageId(4), PageId(9), PageId(7), PageId(11)];
+    let known: Vec<(PageId, &Page)> =
+        numbers.into_iter().zip(&pages).map(|(id, page)| (id, &**page)).collect();
+    store.know(&known);
+    let found: Vec<u32> = pages.iter().map(|page| store.insert(page).unwrap().0).collect();
+    assert_eq!(found, [4, 9, 0, 11]);
+    assert_eq!(store.take_new(), pages[3].to_vec());
+    assert_eq!(store.insert(&page(4)).unwrap(), PageId(12));
+}

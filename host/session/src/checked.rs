@@ -1,5 +1,5 @@
-//! A recorded program that is loaded while its module is still being unpacked and hashed, by another
-//! thread that keeps nothing of it: what is in the cache runs without the module's bytes.
+//! A recorded program that is loaded while its module is still being unpacked and hashed, by
+//! another thread that keeps nothing of it: what is in the cache runs without the module's bytes.
 //!
 //! Invariant: whoever shows something of a replay has seen that the trace contains the module whose
 //! compiled code ran; until then it is only what the manifest claims.
@@ -21,7 +21,8 @@ impl Trace<'_> {
         self.begin_program(Purpose::Replay, variant)?.checked()
     }
 
-    /// The program, compiled in a variant for a purpose, while its module is unpacked on another thread.
+    /// The program, compiled in a variant for a purpose, while its module is unpacked on another
+    /// thread.
     ///
     /// # Errors
     /// [`Error::Refused`], or what [`Unchecked::checked`] would have given.

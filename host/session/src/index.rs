@@ -1,8 +1,8 @@
 //! Adds checkpoints to a trace that has few or none.
 //!
-//! The run is replayed in stretches from one checkpoint to the next, each by whichever thread is free. A
-//! stretch numbers its new pages for itself, after those that the file had; [`Output`] gives them the
-//! numbers that they get in the file.
+//! The run is replayed in stretches from one checkpoint to the next, each by whichever thread is
+//! free. A stretch numbers its new pages for itself, after those that the file had; [`Output`]
+//! gives them the numbers that they get in the file.
 //!
 //! Invariant: the file is locked before anything is read that ids depend on, and only appended to.
 
@@ -173,12 +173,13 @@ struct Indexing<'t> {
 }
 
 impl Trace<'_> {
-    /// Replays the whole trace on all processors and adds checkpoints, so that a seek replays for at most
-    /// `max_seek` on a machine like this one. The file is valid at every moment; what was added before an
-    /// interruption stays.
+    /// Replays the whole trace on all processors and adds checkpoints, so that a seek replays for
+    /// at most `max_seek` on a machine like this one. The file is valid at every moment; what was
+    /// added before an interruption stays.
     ///
     /// # Errors
-    /// As [`Trace::replay`]; [`Error::Trace`] if the file cannot be written, or somebody else writes to it.
+    /// As [`Trace::replay`]; [`Error::Trace`] if the file cannot be written, or somebody else
+    /// writes to it.
     pub fn index(
         &self,
         max_seek: Duration,
@@ -375,8 +376,8 @@ impl Indexing<'_> {
         }
     }
 
-    /// Lets a store know the pages that a checkpoint has and the one before it has not: at the end of the
-    /// stretch between them memory holds these.
+    /// Lets a store know the pages that a checkpoint has and the one before it has not: at the end
+    /// of the stretch between them memory holds these.
     fn know_changes(
         &self,
         store: &mut PageStore,
@@ -425,4 +426,62 @@ fn new_ids(before: &[PageRun], after: &[PageRun]) -> Vec<PageId> {
         }
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Runs from the ids of pages, 0 for none.
+    fn runs_of(ids: &[u32]) -> Vec<PageRun> {
+        let mut runs: Vec<PageRun> = Vec::new();
+        for (page, &id) in (0..).zip(ids).filter(|(_, id)| **id != 0) {
+            match runs.last_mut() {
+                Some(last) if last.page + last.count == page && last.id.0 + last.count == id => {
+                    last.count += 1;
+                }
+                _ => runs.push(PageRun { page, id: PageId(id), count: 1 }),
+            }
+        }
+        runs
+    }
+
+    proptest! {
+        #[test]
+        fn pages_keep_what_they_hold_under_the_numbers_of_the_file(
+            ids in prop::collection::vec(0u32..20, 0..60),
+            added in prop::collection::vec(11u32..100, 9..=9),
+        ) {
+            let numbers = Numbers {
+                stored: PageId(10),
+                added: added.iter().map(|id| PageId(*id)).collect(),
+            };
+            let expected: Vec<u32> = ids
+                .iter()
+                .map(|&id| if id <= 10 { id } else { added[id as usize - 11] })
+                .collect();
+            let renumbered = numbers.renumbered(&runs_of(&ids));
+            let mut found = vec![0; ids.len()];
+            for run in &renumbered {
+                for offset in 0..run.count {
+                    found[(run.page + offset) as usize] = run.id.0 + offset;
+                }
+            }
+            prop_assert_eq!(found, expected);
+            prop_assert!(renumbered.is_sorted_by(|a, b| a.page + a.count <= b.page));
+        }
+
+        #[test]
+        fn what_a_checkpoint_has_new_is_found(
+            before in prop::collection::vec(0u32..9, 0..40),
+            after in prop::collection::vec(0u32..9, 0..40),
+        ) {
+            let had = |page: usize| before.get(page).copied().unwrap_or(0);
+            let changed = after.iter().enumerate().filter(|(page, id)| **id != had(*page));
+            let expected: Vec<PageId> =
+                changed.map(|(_, id)| PageId(*id)).filter(|id| id.0 != 0).collect();
+            prop_assert_eq!(new_ids(&runs_of(&before), &runs_of(&after)), expected);
+        }
+    }
 }

@@ -129,8 +129,8 @@ impl Archive {
         }
     }
 
-    /// Writes an archive of values and of those of another archive that have other keys, and puts it
-    /// in the place of what `path` names. Damaged ones are left out.
+    /// Writes an archive of values and of those of another archive that have other keys, and puts
+    /// it in the place of what `path` names. Damaged ones are left out.
     ///
     /// # Errors
     /// The file cannot be written; then what `path` names is as it was.

@@ -12,9 +12,9 @@ struct Lazy {
 }
 
 impl ModuleBytes {
-    /// Bytes that are read when they are needed: a [`Program`](crate::Program) that is in the cache can be
-    /// loaded and run without them. `read` gives `None` if they cannot be read. It must not wait for
-    /// threads of rayon's pool, which may wait for it.
+    /// Bytes that are read when they are needed: a [`Program`](crate::Program) that is in the cache
+    /// can be loaded and run without them. `read` gives `None` if they cannot be read. It must not
+    /// wait for threads of rayon's pool, which may wait for it.
     #[must_use]
     pub fn lazy(read: impl Fn() -> Option<Arc<[u8]>> + Send + Sync + 'static) -> ModuleBytes {
         ModuleBytes(Arc::new(Lazy { bytes: OnceLock::new(), read: Box::new(read) }))

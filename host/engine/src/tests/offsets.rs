@@ -7,7 +7,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::{Linker, Store, Val, WasmBacktrace};
 use wrr_test_generator::control;
 use wrr_trace::Tick;
-use wrr_transform::{OrigPc, Piece, Variant};
+use wrr_transform::{FrameLayout, OrigPc, Piece, Variant};
 
 /// Functions of each frame and offsets in the module, innermost first.
 type Stack = Vec<(u32, Option<usize>)>;
@@ -176,6 +176,9 @@ fn offsets_there_and_back_are_the_identity() {
         for (defined, offsets) in instructions(&bytes).into_iter().enumerate() {
             let function = original.imported_function_count() + defined as u32;
             let layouts = program.layouts(function).unwrap();
+            let bytes = FrameLayout::to_bytes(&layouts);
+            assert_eq!(FrameLayout::from_bytes(&bytes).as_ref(), Some(&*layouts));
+            assert_eq!(FrameLayout::from_bytes(&bytes[..bytes.len() - 1]), None);
             for variant in [Variant::Run, Variant::Counted, Variant::Inspect] {
                 let map = program.function_map(variant, function).unwrap();
                 all += offsets.len();

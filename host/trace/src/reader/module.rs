@@ -7,8 +7,8 @@ use crate::manifest::ModuleId;
 use crate::source::Source;
 use std::sync::Arc;
 
-/// Where a trace holds its module. Independent of the reader that gave it, so that it can be read on
-/// another thread. Uses no threads of a pool: those may be waiting for it.
+/// Where a trace holds its module. Independent of the reader that gave it, so that it can be read
+/// on another thread. Uses no threads of a pool: those may be waiting for it.
 #[derive(Clone, Debug)]
 pub struct StoredModule {
     source: Arc<Source>,
@@ -136,7 +136,8 @@ impl<'a> Unpacker<'a> {
         Ok(Unpacker { source, stored: Vec::new(), zstd })
     }
 
-    /// Verifies a chunk and puts its payload into `out`, which has room for as much as the header says.
+    /// Verifies a chunk and puts its payload into `out`, which has room for as much as the header
+    /// says.
     fn unpack(
         &mut self,
         offset: u64,
