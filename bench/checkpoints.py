@@ -1,10 +1,13 @@
-"""What checkpoints cost and what they give: `record`, `pause`, `seek`, `resume`."""
+"""What checkpoints cost and what they give: `record`, `pause`, `busy`, `seek`, `resume`."""
 
 import json
+import os
 import random
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -31,8 +34,11 @@ PAUSE_SECONDS = 5
 PAUSE_EVERY = "100ms"
 PAUSE_FIGURES = ["p50_us", "p99_us", "max_us"]
 CHECKPOINT_LINE = re.compile(
-    r"checkpoint at tick (\d+): captured in ([\d.]+) ms, pages in ([\d.]+) ms, went on after ([\d.]+) ms"
+    r"checkpoint at tick (\d+): (\d+) pages written, ([\d.]+) ms of the guest's time"
 )
+
+BANK = ROOT / "bench/bank.py"
+BANK_ROUNDS_A_SECOND = 30
 
 LONG_LOOPS = {
     "CPython": (PYTHON, ["/bench/long_loop.py", 6_000_000], SCRIPTS),
@@ -89,14 +95,14 @@ def pause(bench):
           *(f"{mode}: p50, p99, longest" for mode in ["plain", "record, no checkpoints", "record"]))
     for pages in PAUSE_PAGES:
         row(f"{pages:,}", *(", ".join(f"{us:,.0f} µs" for us in figures) for figures in gaps[pages].values()))
-    title("What a checkpoint takes the follower", "pages written between", "checkpoints", "captured: p50, longest",
-          "pages: p50, longest", "went on after: p50, longest", "bytes a checkpoint, own + pages")
+    title("What a checkpoint takes of the guest's time", "pages written between", "checkpoints", "time: p50, longest",
+          "bytes a checkpoint, own + pages")
     for pages in PAUSE_PAGES:
         row(f"{pages:,}", *steps[pages])
 
 
 def pause_measurements(bench, pages):
-    """The guest's figures in microseconds by way of running it; what the follower says about its checkpoints."""
+    """The guest's figures in microseconds by way of running it; what its checkpoints took."""
     trace = bench.scratch / f"pause-{pages}.wrr"
     program = [GUESTS / "dirty_pages.wasm", pages, PAUSE_SECONDS]
     record_it = [WRR, "record", "-o", trace]
@@ -107,9 +113,9 @@ def pause_measurements(bench, pages):
     })
     gaps = {mode: pause_gaps([out for out, _ in told]) for mode, told in results.items()}
     lines = [line for _, err in results["every"] for line in CHECKPOINT_LINE.findall(err)]
-    steps = [quantiles_ms([float(line[column]) for line in lines], 0.5, 1) for column in [1, 2, 3]]
+    took = quantiles_ms([float(line[2]) for line in lines], 0.5, 1)
     checkpoints, own, page_bytes = checkpoint_bytes(info(trace))
-    return gaps, [f"{checkpoints} in {PAUSE_SECONDS} s", *steps, f"{own:,.0f} + {page_bytes:,.0f}"]
+    return gaps, [f"{checkpoints} in {PAUSE_SECONDS} s", took, f"{own:,.0f} + {page_bytes:,.0f}"]
 
 
 def pause_gaps(outputs):
@@ -121,7 +127,7 @@ def pause_gaps(outputs):
 def checkpoint_bytes(told):
     """How many checkpoints there are; bytes of each in its own chunks, and in those of pages."""
     count = len(told["checkpoints"])
-    return count, *(chunk_bytes(told, kind) / max(count, 1) for kind in ["ckpt", "page"])
+    return count, *(chunk_bytes(told, *kinds) / max(count, 1) for kinds in [["ckpt", "ckpd"], ["page"]])
 
 
 def quantiles_ms(times_ms, *shares):
@@ -131,6 +137,32 @@ def quantiles_ms(times_ms, *shares):
     ordered = sorted(times_ms)
     last = len(ordered) - 1
     return ", ".join(f"{ordered[round(share * last)]:,.1f} ms" for share in shares)
+
+
+def busy(bench):
+    """A recording next to as many busy processes as there are processors, and moments of it."""
+    trace = bench.scratch / "busy.wrr"
+    rounds = str(int(bench.seconds * BANK_ROUNDS_A_SECOND))
+    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        start = time.perf_counter()
+        # Its books do not balance, so it fails in the end.
+        subprocess.run([WRR, "py", "-o", trace, BANK, rounds], cwd=bench.scratch, capture_output=True)
+        seconds = time.perf_counter() - start
+        told = info(trace)
+        end = last_tick(bench, trace)
+        ticks = random.Random(1).choices(range(end + 1), k=bench.seeks)
+        seek_once(bench, trace, end // 2)
+        seeks = [seek_once(bench, trace, tick)["process"] for tick in ticks]
+    finally:
+        for load in loads:
+            load.kill()
+    longest = told["checkpoint_plan"]["gap_ns_max"] / 1e9
+    title(f"`wrr py` of a bank next to {len(loads)} busy processes", "recorded", "checkpoints", "longest time without one",
+          "seeks", "p50, p90, longest", "file without module")
+    size = trace.stat().st_size - chunk_bytes(told, "MODL")
+    row(f"{seconds:.0f} s", len(told["checkpoints"]), f"{longest:.1f} s", len(seeks), quantiles_ms(seeks, 0.5, 0.9, 1),
+        f"{size / 1e6:.1f} MB")
 
 
 def seek(bench):
@@ -158,7 +190,7 @@ def seek(bench):
 
 
 def last_checkpoint_share(told, end):
-    """How far into the run checkpoints reach: the rest is what the follower was behind at the end."""
+    """How far into the run checkpoints reach."""
     return max((checkpoint["tick"] for checkpoint in told["checkpoints"]), default=0) / end
 
 

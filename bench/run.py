@@ -34,6 +34,7 @@ SECTIONS = {
     "start": boundary.start,
     "record": checkpoints.record,
     "pause": checkpoints.pause,
+    "busy": checkpoints.busy,
     "seek": checkpoints.seek,
     "resume": checkpoints.resume,
     "transform": transform.transform,
@@ -54,8 +55,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
-    parser.add_argument("--seconds", type=float, default=60, help="seek, debugger, bank: how long their program computes")
-    parser.add_argument("--seeks", type=int, default=200, help="seek, debugger, bank: how many random moments")
+    parser.add_argument("--seconds", type=float, default=60, help="busy, seek, debugger, bank: how long their program computes")
+    parser.add_argument("--seeks", type=int, default=200, help="busy, seek, debugger, bank: how many random moments")
     options = parser.parse_args()
     names = options.only.split(",")
     unknown = set(names) - set(SECTIONS)

@@ -1,5 +1,5 @@
-//! Checkpoints that the recorded guest takes of itself, with the real binary: under load, with deep stacks, killed, on a full
-//! disk, and compared with a replay.
+//! Checkpoints that the recorded guest takes of itself, with the real binary: under load, with deep
+//! stacks, killed, on a full disk, and compared with a replay.
 
 mod support;
 
@@ -175,21 +175,23 @@ fn killed_in_the_middle_of_checkpoints_the_trace_is_valid() {
         command.args(["record", "-o", "t.wrr", "--checkpoint-every", "1ms", "--invoke", "f"]);
         let child = command.args(["t.wat", "10000000"]).stdout(Stdio::null()).spawn();
         let mut child = child.unwrap();
-        std::thread::sleep(Duration::from_millis(60 + 17 * round));
+        // Until pages are in the file, so that the recorder is killed while it writes more of them.
+        let len = || std::fs::metadata(folder.join("t.wrr")).map_or(0, |metadata| metadata.len());
+        while len() < 20_000 + 3_000 * round {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        let Ok(reader) = TraceReader::open(&folder.join("t.wrr")) else { continue };
-        if reader.module().is_err() {
-            continue;
-        }
+        let reader = open(folder, "t.wrr");
         reader.check_all().unwrap();
         for i in 0..reader.checkpoints().len() {
             reader.checkpoint(i).unwrap();
         }
         most = most.max(reader.checkpoints().len());
-        if round % 5 == 0 && reader.events().unwrap().count() > 0 {
+        if round % 5 == 0 {
             assert!(verify(folder, "t.wrr", 1).contains("incomplete"));
         }
+        std::fs::remove_file(folder.join("t.wrr")).unwrap();
     }
     assert!(most > 3, "{most}");
 }

@@ -413,7 +413,7 @@ fn a_file_that_is_being_recorded_into_is_left_alone() {
     stdout.read_line(&mut String::new()).unwrap();
     let second = finish(&mut record(), b"");
     expect_code(&second, 2);
-    assert!(text(&second.stderr).contains("another wrr is recording into this file"));
+    assert!(text(&second.stderr).contains("being written by another wrr"));
     drop(stdin);
     assert!(first.wait().unwrap().success());
     expect_code(&finish(wrr(folder.path()).args(["verify", "t.wrr"]), b""), 0);

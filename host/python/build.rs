@@ -1,7 +1,8 @@
-//! Builds the guest with cargo, finds its evaluation loop, and packs it: once for all profiles and targets.
+//! Builds the guest with cargo, finds its evaluation loop, and packs it: once for all profiles and
+//! targets.
 //!
-//! The packed guest is cached in `guest-interp/target/packed`, named by a hash of what it is made from.
-//! Builds for other profiles and targets copy it from there.
+//! The packed guest is cached in `guest-interp/target/packed`, named by a hash of what it is made
+//! from. Builds for other profiles and targets copy it from there.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -213,8 +213,9 @@ pub struct ResumeArgs {
 
 #[derive(Args)]
 pub struct CheckpointArgs {
-    /// How often to take a checkpoint: a time (500ms, 2s), so many ticks (1000000ticks), or off; less often where
-    /// that would cost more than 3 % of the run's time [default: 1s; with --deterministic 100000000ticks]
+    /// How often to take a checkpoint: a time (500ms, 2s), so many ticks (1000000ticks), or off;
+    /// less often where that would cost more than 3 % of the run's time [default: 1s; with
+    /// --deterministic 100000000ticks]
     #[arg(long, value_name = "TIME|TICKS|off", value_parser = every)]
     pub checkpoint_every: Option<Every>,
     /// How written pages are found: compare, userfaultfd, mprotect or write-watch [default: the best that works here]

@@ -12,8 +12,8 @@ use wrr::Observer;
 const DELAY: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(100);
 
-/// A line with a share and the time that is left, which appears if the work takes longer than half a
-/// second.
+/// A line with a share and the time that is left, which appears if the work takes longer than half
+/// a second.
 pub struct Share {
     stop: Sender<()>,
     thread: JoinHandle<()>,

@@ -95,8 +95,8 @@ impl Stops {
         }
     }
 
-    /// What happens to what is watched between the place where the walker stands and the next one: what
-    /// it is there is known already. `None` if it cannot be said.
+    /// What happens to what is watched between the place where the walker stands and the next one:
+    /// what it is there is known already. `None` if it cannot be said.
     fn judge_watched(&mut self, walker: &mut Walker<'_>) -> Result<Option<bool>, Error> {
         let interpreter = self.wanted.interpreter.clone();
         let (here, at) = (walker.position().tick, self.look_at());

@@ -312,8 +312,8 @@ impl Watching {
         }
     }
 
-    /// Passes where it may be something else than where it was looked at last. Between the last such
-    /// place and that one it is the same everywhere.
+    /// Passes where it may be something else than where it was looked at last. Between the last
+    /// such place and that one it is the same everywhere.
     pub fn test_back(&self, interpreter: Option<&dyn Interpreter>) -> Test {
         let differ = Test::Differ { words: self.words.clone(), held: self.held.clone() };
         let (Some(interpreter), Watched::Expression { .. }, false) =
@@ -326,8 +326,8 @@ impl Watching {
         Test::Any([differ, left].into_iter().chain(absent).collect())
     }
 
-    /// The words that [`Watching::test_back`] depends on. A frame that is left is not written to, but
-    /// then it has begun before, or is a generator's and holds what it held.
+    /// The words that [`Watching::test_back`] depends on. A frame that is left is not written to,
+    /// but then it has begun before, or is a generator's and holds what it held.
     pub fn words_back(&self, interpreter: Option<&dyn Interpreter>) -> Option<Vec<u32>> {
         let mut words = self.words.clone();
         let (Some(interpreter), Watched::Expression { frame, .. }) = (interpreter, &self.watched)

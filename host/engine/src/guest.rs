@@ -402,7 +402,8 @@ impl Guest {
         self.store.data().waits
     }
 
-    /// Whether it was the [`Heart`] that stopped the guest, rather than what [`Guest::go`] was to stop at.
+    /// Whether it was the [`Heart`] that stopped the guest, rather than what [`Guest::go`] was to
+    /// stop at.
     #[must_use]
     pub fn stopped_by_heart(&self) -> bool {
         self.store.data().heart_stopped

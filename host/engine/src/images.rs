@@ -1,4 +1,5 @@
-//! The contents of a guest's memories as pages of a trace, kept up to date from one checkpoint to the next.
+//! The contents of a guest's memories as pages of a trace, kept up to date from one checkpoint to
+//! the next.
 //!
 //! Invariant: after an update the maps say what the memories hold.
 
@@ -16,7 +17,8 @@ const PART_PAGES: u32 = 4096;
 pub(crate) struct Images {
     store: PageStore,
     maps: Vec<PageMap>,
-    /// The sizes that the memories had when tracking began, in bytes. What lies beyond was zero then.
+    /// The sizes that the memories had when tracking began, in bytes. What lies beyond was zero
+    /// then.
     began_with: Vec<usize>,
 }
 
@@ -34,7 +36,8 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
 }
 
 impl Images {
-    /// Nothing is known of the memories, which have these sizes. New pages get the numbers after those in `store`.
+    /// Nothing is known of the memories, which have these sizes. New pages get the numbers after
+    /// those in `store`.
     pub fn new(store: PageStore, began_with: Vec<usize>) -> Images {
         Images { store, maps: Vec::new(), began_with }
     }
@@ -82,8 +85,8 @@ impl Images {
         dirty
     }
 
-    /// Takes in what was written since the last time. `put` gets the bytes of new pages, in the order of their numbers, in parts of
-    /// some megabytes.
+    /// Takes in what was written since the last time. `put` gets the bytes of new pages, in the
+    /// order of their numbers, in parts of some megabytes.
     ///
     /// # Errors
     /// What the trackers and `put` give.

@@ -213,8 +213,9 @@ impl Guest {
         Ok(true)
     }
 
-    /// After [`Guest::roll_back`], or in a fork that takes this guest's place: what the trace has of the memories is what it had when the
-    /// state was kept, and it holds so many pages again. `from` is the guest whose place this one takes.
+    /// After [`Guest::roll_back`], or in a fork that takes this guest's place: what the trace has
+    /// of the memories is what it had when the state was kept, and it holds so many pages again.
+    /// `from` is the guest whose place this one takes.
     ///
     /// # Errors
     /// What the trackers of written pages give.

@@ -1,10 +1,10 @@
-//! Looking at a guest while it runs: tests on its memory are made at each tick, or at each passage of
-//! an interpreter's loop. Where one passes, the tick is noted, or the host is asked, which may stop the
-//! guest there.
+//! Looking at a guest while it runs: tests on its memory are made at each tick, or at each passage
+//! of an interpreter's loop. Where one passes, the tick is noted, or the host is asked, which may
+//! stop the guest there.
 //!
 //! In the inspect variant every tick calls `wrr.look` if the global `looking` says so. That is a
-//! function of a small module, the trampoline, which polls if the counter has run out, and then calls
-//! the *looker*: a module that is written for the tests (see `module`). So a test costs a few
+//! function of a small module, the trampoline, which polls if the counter has run out, and then
+//! calls the *looker*: a module that is written for the tests (see `module`). So a test costs a few
 //! instructions and no call of the host.
 //!
 //! Invariant: looking changes nothing that the guest could see.
@@ -74,9 +74,9 @@ pub enum Test {
         /// The ranges.
         among: Vec<(u32, u32)>,
     },
-    /// The first byte of an element is in one of the ranges, bounds included. The elements lie at the
-    /// address to which a path leads, see [`Test::Word`], and the local that the passage shows is the
-    /// element's number. A byte outside of the memory is 0.
+    /// The first byte of an element is in one of the ranges, bounds included. The elements lie at
+    /// the address to which a path leads, see [`Test::Word`], and the local that the passage shows
+    /// is the element's number. A byte outside of the memory is 0.
     Element {
         /// The path to the address.
         path: Vec<u32>,
@@ -168,8 +168,8 @@ fn failed(error: wasmtime::Error) -> Refusal {
     Refusal::Engine(format!("{error:#}"))
 }
 
-/// The function `wrr.look`, and in the variants that can be looked at where its looker is put and the
-/// memory that lookers have.
+/// The function `wrr.look`, and in the variants that can be looked at where its looker is put and
+/// the memory that lookers have.
 pub(crate) fn look_of(
     mut store: &mut Store<State>,
     program: &Program,
@@ -193,8 +193,8 @@ pub(crate) fn look_of(
 }
 
 impl Guest {
-    /// Looks at the guest from now on while it runs. A guest that goes on from a stop is not looked at
-    /// where it stands.
+    /// Looks at the guest from now on while it runs. A guest that goes on from a stop is not looked
+    /// at where it stands.
     ///
     /// # Errors
     /// The variant cannot be looked at there; the tests cannot be compiled.
@@ -223,8 +223,8 @@ impl Guest {
             Some(function) => function,
             None => {
                 let module = self.program.looker(&made.wasm)?;
-                // A guest without a memory has no words: the looker's own stands for it, where nothing
-                // has been written.
+                // A guest without a memory has no words: the looker's own stands for it, where
+                // nothing has been written.
                 let memory = guest.unwrap_or(own);
                 let imports = [ask.into(), memory.into(), own.into(), self.parts.left.into()];
                 self.store.data_mut().limiter.own = true;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmtime::{LinearMemory, Memory, MemoryCreator, MemoryType, Store};
 use wrr_pages::{Mapping, Region};
 
-/// The address space that is reserved for a memory, in which it grows. A 32-bit host has room for few gigabytes
-/// in all; there a memory that grows further ends the run.
+/// The address space that is reserved for a memory, in which it grows. A 32-bit host has room for
+/// few gigabytes in all; there a memory that grows further ends the run.
 pub(crate) const RESERVED_BYTES: u64 =
     if cfg!(target_pointer_width = "32") { 512 << 20 } else { 4 << 30 };
 
@@ -72,7 +72,8 @@ unsafe impl MemoryCreator for Mappings {
         guard_size_in_bytes: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let reserved = reserved_size_in_bytes.or(maximum).unwrap_or(minimum);
-        // Compiled code for 64-bit hosts counts on the whole reservation; Pulley checks every access.
+        // Compiled code for 64-bit hosts counts on the whole reservation; Pulley checks every
+        // access.
         let needed = if cfg!(target_pointer_width = "32") { maximum } else { None };
         let reserve = reserved.min(needed.unwrap_or(usize::MAX)).max(minimum);
         let mapping = Mapping::reserve(minimum, reserve, guard_size_in_bytes)
@@ -118,7 +119,8 @@ fn capacity(store: &Store<State>, memory: &Memory) -> usize {
     usize::try_from(most.min(RESERVED_BYTES)).unwrap_or(usize::MAX).max(memory.data_size(store))
 }
 
-/// A memory's bytes. Several memories are borrowed at once, which wasmtime's interface cannot express.
+/// A memory's bytes. Several memories are borrowed at once, which wasmtime's interface cannot
+/// express.
 ///
 /// # Safety
 /// While the slice is used nothing of the guest runs, no memory grows, the store lives, and this memory is not taken again.

@@ -114,7 +114,8 @@ impl Guest {
 }
 
 impl Program {
-    /// These pieces and the loop entries that they go on with, compiled if they have not been; without those that are known.
+    /// These pieces and the loop entries that they go on with, compiled if they have not been;
+    /// without those that are known.
     ///
     /// # Errors
     /// One cannot be compiled.

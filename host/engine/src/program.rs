@@ -22,8 +22,8 @@ use wrr_transform::{Capturable, Module, OffsetMap, Piece, Variant};
 /// least.
 const NATIVE_STACK_FACTOR: u64 = if cfg!(target_arch = "s390x") { 12 } else { 4 };
 
-/// How many frames of the native stack are looked at. A deeper stack is a recursion, whose frames wait in the same few
-/// places.
+/// How many frames of the native stack are looked at. A deeper stack is a recursion, whose frames
+/// wait in the same few places.
 const NATIVE_FRAMES_MAX: usize = 1024;
 
 /// wasmtime's interpreter on this host.
@@ -116,8 +116,8 @@ struct Shared {
 impl Program {
     /// Checks a module in binary form, and compiles it or takes it from the cache.
     ///
-    /// Requires: `id` is the module's. If the bytes are not there yet, that may turn out to be wrong
-    /// later; then nothing of the program's results counts.
+    /// Requires: `id` is the module's. If the bytes are not there yet, that may turn out to be
+    /// wrong later; then nothing of the program's results counts.
     ///
     /// # Errors
     /// The reason why wrr does not run it.
@@ -394,10 +394,10 @@ impl Program {
 }
 
 impl Compiled {
-    /// As bytes, for a cache: `tables_change: u8`, then lists of `u32`, each behind its length: the start
-    /// function if there is one; how many memories and tables; mutable globals; functions for references;
-    /// segments of data and of elements that can be dropped. Then the prefix behind its length, and what can be
-    /// captured.
+    /// As bytes, for a cache: `tables_change: u8`, then lists of `u32`, each behind its length: the
+    /// start function if there is one; how many memories and tables; mutable globals; functions for
+    /// references; segments of data and of elements that can be dropped. Then the prefix behind its
+    /// length, and what can be captured.
     fn facts(&self) -> Vec<u8> {
         let mut facts = vec![u8::from(self.tables_change)];
         let start: Vec<u32> = self.start.into_iter().collect();
@@ -445,7 +445,8 @@ impl Compiled {
     }
 }
 
-/// The data and the element segments that can be dropped, ascending: the variant has a flag for each.
+/// The data and the element segments that can be dropped, ascending: the variant has a flag for
+/// each.
 fn segments_of(module: &wasmtime::Module, prefix: &str) -> [Vec<u32>; 2] {
     [DROPPED_DATA, DROPPED_ELEMENTS].map(|kind| {
         let prefix = format!("{prefix}{kind}");

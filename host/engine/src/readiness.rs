@@ -1,11 +1,13 @@
 //! Which stacks can be captured, and go on, without a wait for the compiler.
 //!
-//! A guest that was captured goes on in continuations, one for each place where a frame waits. The native backtrace gives
-//! the function and the offset of every frame without touching the stack, and the offset map turns those into sites. So it is
-//! known before a capture whether all continuations are compiled; those that are not are compiled on another thread,
-//! while the guest goes on.
+//! A guest that was captured goes on in continuations, one for each place where a frame waits. The
+//! native backtrace gives the function and the offset of every frame without touching the stack,
+//! and the offset map turns those into sites. So it is known before a capture whether all
+//! continuations are compiled; those that are not are compiled on another thread, while the guest
+//! goes on.
 //!
-//! Invariant: a place is only called ready after its continuation, and the loop entries that that one needs, were compiled.
+//! Invariant: a place is only called ready after its continuation, and the loop entries that that
+//! one needs, were compiled.
 
 use crate::admit::Refusal;
 use crate::guest::State;
@@ -96,7 +98,8 @@ impl Readiness {
     }
 }
 
-/// Whether the running guest can be captured here. If not, what is missing is compiled on another thread.
+/// Whether the running guest can be captured here. If not, what is missing is compiled on another
+/// thread.
 pub(crate) fn is_ready(caller: &mut Caller<'_, State>) -> bool {
     let trace = WasmBacktrace::force_capture(&*caller);
     let ready = &mut caller.data_mut().ready;

@@ -175,8 +175,8 @@ impl Guest {
         flags.iter().filter(|(_, flag)| is_set(flag, self)).map(|(segment, _)| *segment).collect()
     }
 
-    /// From now on it is noted which pages are written, for checkpoints. New pages get the numbers after those in `pages`;
-    /// `forced` is the tracker that must be used, if one must.
+    /// From now on it is noted which pages are written, for checkpoints. New pages get the numbers
+    /// after those in `pages`; `forced` is the tracker that must be used, if one must.
     ///
     /// # Errors
     /// What the trackers of written pages give.
@@ -189,8 +189,8 @@ impl Guest {
         Ok(())
     }
 
-    /// As [`Guest::track`], for a guest that was just restored from a checkpoint, whose pages have the
-    /// numbers that the checkpoint gives them, in `pages` too.
+    /// As [`Guest::track`], for a guest that was just restored from a checkpoint, whose pages have
+    /// the numbers that the checkpoint gives them, in `pages` too.
     ///
     /// # Errors
     /// What the trackers of written pages give.
@@ -219,7 +219,8 @@ impl Guest {
         }
     }
 
-    /// A checkpoint of the stopped guest, and the pages that no checkpoint had before, in the order of their numbers.
+    /// A checkpoint of the stopped guest, and the pages that no checkpoint had before, in the order
+    /// of their numbers.
     ///
     /// # Errors
     /// As [`Guest::state`], and what the trackers of written pages give.
@@ -232,8 +233,8 @@ impl Guest {
         Ok((checkpoint, new_pages))
     }
 
-    /// A checkpoint of the stopped guest. `put` gets the pages that no checkpoint had before, in the order of their numbers, in parts
-    /// of some megabytes.
+    /// A checkpoint of the stopped guest. `put` gets the pages that no checkpoint had before, in
+    /// the order of their numbers, in parts of some megabytes.
     ///
     /// # Errors
     /// As [`Guest::state`], and what the trackers of written pages and `put` give.
@@ -269,9 +270,9 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories' bytes
-    /// and puts their pages in; they are zero if [`Guest::to_restore`] made the guest. The host must be in
-    /// the checkpoint's state already.
+    /// Puts the guest, which must be new, into the state of a checkpoint. `fill` gets the memories'
+    /// bytes and puts their pages in; they are zero if [`Guest::to_restore`] made the guest. The
+    /// host must be in the checkpoint's state already.
     ///
     /// # Errors
     /// The checkpoint does not fit the module, or what `fill` gives.

@@ -1,7 +1,9 @@
-//! Which pages of a guest's memories were written: one tracker for each memory, for several readers.
+//! Which pages of a guest's memories were written: one tracker for each memory, for several
+//! readers.
 //!
-//! Checkpoints of a trace and states kept in memory both want to know what was written since they last asked, and a
-//! memory can have one tracker only. So what one reader takes is put aside for the other.
+//! Checkpoints of a trace and states kept in memory both want to know what was written since they
+//! last asked, and a memory can have one tracker only. So what one reader takes is put aside for
+//! the other.
 //!
 //! Invariant: a page that was written since a reader last took is in what that reader takes next.
 
@@ -197,8 +199,8 @@ impl Written {
         Ok(())
     }
 
-    /// This reader knows what a memory holds: everything is clean to it. `pages` are those that [`Written::peek`] has reported, and
-    /// those that the host has written since.
+    /// This reader knows what a memory holds: everything is clean to it. `pages` are those that
+    /// [`Written::peek`] has reported, and those that the host has written since.
     ///
     /// # Errors
     /// What the tracker gives.

@@ -104,8 +104,8 @@ impl PageStore {
         Ok(id)
     }
 
-    /// Notes that pages are stored already, under numbers up to [`last_id`](Self::last_id). Hashed on all
-    /// cores.
+    /// Notes that pages are stored already, under numbers up to [`last_id`](Self::last_id). Hashed
+    /// on all cores.
     pub fn know(&mut self, pages: &[(PageId, &Page)]) {
         let keys: Vec<Option<Key>> =
             pages.par_iter().with_min_len(16).map(|(_, page)| key(page)).collect();

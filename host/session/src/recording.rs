@@ -1,5 +1,6 @@
-//! Takes the checkpoints of a run while it is recorded: where one is due the guest stops itself, its state is taken, and it
-//! goes on. Compressing and writing are the business of the trace writer's thread.
+//! Takes the checkpoints of a run while it is recorded: where one is due the guest stops itself,
+//! its state is taken, and it goes on. Compressing and writing are the business of the trace
+//! writer's thread.
 //!
 //! ```text
 //!          a beat: due?       are all continuations compiled?     are so many pages affordable?
@@ -7,7 +8,8 @@
 //!                        │ no: at a later beat                        │ no: when they are
 //! ```
 //!
-//! Invariant: the run does not depend on whether checkpoints are taken. If one cannot be taken, there are fewer of them.
+//! Invariant: the run does not depend on whether checkpoints are taken. If one cannot be taken,
+//! there are fewer of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,18 +20,19 @@ use wrr_wasi::Host;
 /// How often the time is noted while the guest computes.
 const BEAT: Duration = Duration::from_millis(20);
 
-/// After so many intervals without a checkpoint one is taken, even if the guest has to wait for the compiler.
+/// After so many intervals without a checkpoint one is taken, even if the guest has to wait for the
+/// compiler.
 const INTERVALS_MAX: u32 = 5;
 
 /// The share of a run's time that its checkpoints may cost.
 const SHARE: f64 = 0.03;
 
-/// What checkpoints may cost before the run has lasted long enough to pay for them, in seconds. The first one takes all that the
-/// program has written since it began.
+/// What checkpoints may cost before the run has lasted long enough to pay for them, in seconds. The
+/// first one takes all that the program has written since it began.
 const ALLOWANCE_S: f64 = 0.15;
 
-/// What a written page costs outside of the guest's pause, in seconds: the fault by which the write is noticed, compressing and
-/// writing it.
+/// What a written page costs outside of the guest's pause, in seconds: the fault by which the write
+/// is noticed, compressing and writing it.
 const PAGE_S: f64 = 10e-6;
 
 /// What a page costs within the pause, in seconds, before that was measured.
@@ -208,7 +211,8 @@ impl From<Refusal> for Failed {
 }
 
 impl Recording {
-    /// A recording of `guest` with checkpoints as wanted; `pages` are those that its trace has already.
+    /// A recording of `guest` with checkpoints as wanted; `pages` are those that its trace has
+    /// already.
     pub fn start(
         guest: &mut Guest,
         sink: CheckpointSink,
@@ -323,7 +327,8 @@ impl Recording {
         }
     }
 
-    /// Takes a checkpoint, and gives how many pages it looked at; or says how long to wait until they can be paid for.
+    /// Takes a checkpoint, and gives how many pages it looked at; or says how long to wait until
+    /// they can be paid for.
     fn take(&mut self, guest: &mut Guest, now: Instant) -> Result<Result<usize, Duration>, Failed> {
         let pages = guest.unseen_pages()?;
         if let Some(Spacing::Every(_)) = self.spacing
@@ -358,7 +363,8 @@ fn next_multiple(tick: u64, every: u64) -> u64 {
     (tick / every + 1).saturating_mul(every)
 }
 
-/// The processor time that this thread has taken: what it did not get, because others ran, is not the recording's cost.
+/// The processor time that this thread has taken: what it did not get, because others ran, is not
+/// the recording's cost.
 #[cfg(unix)]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -570,8 +570,8 @@ impl Session {
         Ok(Recorded { end, events, not_saved, files: Files::Host })
     }
 
-    /// A replay goes on live from where it is: what the program had open is opened again, its clock and its randomness are real. Its
-    /// checkpoints are gone, as they are of the replay.
+    /// A replay goes on live from where it is: what the program had open is opened again, its clock
+    /// and its randomness are real. Its checkpoints are gone, as they are of the replay.
     ///
     /// # Errors
     /// [`Error::Resume`] with everything that is missing, and nothing has happened; [`Error::NoReplay`].

@@ -124,8 +124,8 @@ impl<'a> Trace<'a> {
         Ok((is_behind && tick > Tick(0)).then_some(tick))
     }
 
-    /// The tick at which the run ends, if a replay would go on there: it was ended from outside, or by a
-    /// stack that is larger here.
+    /// The tick at which the run ends, if a replay would go on there: it was ended from outside, or
+    /// by a stack that is larger here.
     pub(crate) fn ends_at(&self) -> Result<Option<Tick>, Error> {
         Ok(match self.overflow() {
             Some(tick) => Some(tick),

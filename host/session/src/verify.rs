@@ -1,5 +1,5 @@
-//! Verifying a recording: every byte of the file, then a replay in which the state at each checkpoint is compared with the
-//! checkpoint.
+//! Verifying a recording: every byte of the file, then a replay in which the state at each
+//! checkpoint is compared with the checkpoint.
 
 use crate::playback::Played;
 use crate::{Error, Replayed, Trace};
@@ -11,15 +11,16 @@ use wrr_wasi::ReplayOutput;
 /// How many pages are read at a time.
 const PAGES_AT_ONCE: u32 = 4096;
 
-/// What a page is compared by: BLAKE3. Checkpoints name pages by numbers that differ from those of a replay.
+/// What a page is compared by: BLAKE3. Checkpoints name pages by numbers that differ from those of
+/// a replay.
 type Content = [u8; 32];
 
 /// A replay that does not stop exactly where a checkpoint is.
 struct Inexact;
 
 impl Trace<'_> {
-    /// Checks every byte of the file, then replays it without output and compares each checkpoint with the state that the replay has
-    /// there.
+    /// Checks every byte of the file, then replays it without output and compares each checkpoint
+    /// with the state that the replay has there.
     ///
     /// # Errors
     /// [`Error::WrongCheckpoint`] at the first checkpoint that differs; as [`Trace::replay`].
@@ -28,7 +29,8 @@ impl Trace<'_> {
         if self.reader().checkpoints().is_empty() {
             return self.replay(ReplayOutput::discard());
         }
-        // A run that went on from an exact moment may have been captured where the faster variant cannot stop.
+        // A run that went on from an exact moment may have been captured where the faster variant
+        // cannot stop.
         for variant in [self.replaying_variant()?, Variant::Inspect] {
             if let Ok(replayed) = self.compare_checkpoints(variant)? {
                 return Ok(replayed);
@@ -104,7 +106,8 @@ fn content(page: &[u8; PAGE_BYTES]) -> Content {
     *blake3::hash(page).as_bytes()
 }
 
-/// What differs between a checkpoint and the state of a replay, whose pages are numbered by themselves.
+/// What differs between a checkpoint and the state of a replay, whose pages are numbered by
+/// themselves.
 fn difference(
     checkpoint: &Checkpoint,
     replayed: &Checkpoint,

@@ -1,16 +1,16 @@
 //! A recorded run that is walked through in both directions.
 //!
 //! Going back is going to a state before the place, and forward from there. There are the trace's
-//! checkpoints, and states that are kept in memory on the way, closer and closer to where one goes, so
-//! that what comes next is near.
+//! checkpoints, and states that are kept in memory on the way, closer and closer to where one goes,
+//! so that what comes next is near.
 //!
 //! ```text
 //! checkpoint                        kept          kept  kept kept        here
 //!     |-------------------------------|-------------|-----|---|------------|
 //! ```
 //!
-//! Invariants: nothing that is done with a walker changes the run; where it stands depends on nothing
-//! but the position. What was interrupted has not moved it.
+//! Invariants: nothing that is done with a walker changes the run; where it stands depends on
+//! nothing but the position. What was interrupted has not moved it.
 
 mod diversion;
 mod parallel;
@@ -243,8 +243,8 @@ impl<'a> Walker<'a> {
         Arc::clone(&self.progress)
     }
 
-    /// What is nearer than this is replayed at once, and is where a search backward begins; states are
-    /// kept further apart. For tests, whose runs are short.
+    /// What is nearer than this is replayed at once, and is where a search backward begins; states
+    /// are kept further apart. For tests, whose runs are short.
     pub fn set_near_ticks(&mut self, ticks: u64) {
         self.near_ticks = ticks.max(1);
     }
@@ -282,7 +282,8 @@ impl<'a> Walker<'a> {
             return Ok(Walked::There);
         }
         self.approach(self.last)?;
-        // A replay may have more stack than the recorded run had: what is after its end has not happened.
+        // A replay may have more stack than the recorded run had: what is after its end has not
+        // happened.
         let before = Some(Tick(end.0.saturating_add(1)));
         let passages = Look { at: LookAt::Passages, note: Some(Test::Always), before, ask: None };
         let mut last = self.guest.shown_here().map(|_| self.guest.tick());
@@ -313,8 +314,9 @@ impl<'a> Walker<'a> {
         self.or_home(Walked::Interrupted, |walker| walker.travel(target))
     }
 
-    /// The state where it stands stays in memory, for [`Walker::return_to`], and what is interrupted from
-    /// now on leaves the walker anywhere. `false` if that is so already, or the run has ended here.
+    /// The state where it stands stays in memory, for [`Walker::return_to`], and what is
+    /// interrupted from now on leaves the walker anywhere. `false` if that is so already, or the
+    /// run has ended here.
     ///
     /// # Errors
     /// The host has no room for it.

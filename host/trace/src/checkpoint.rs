@@ -271,7 +271,8 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// As [`Checkpoint::from_payload`], of what differs from another one: runs of zero pages have the id 0.
+    /// As [`Checkpoint::from_payload`], of what differs from another one: runs of zero pages have
+    /// the id 0.
     pub(crate) fn decode_changes(
         cursor: Cursor,
         pages: u32,

@@ -1,12 +1,13 @@
-//! Checkpoints stored as what differs from an earlier one, so that a checkpoint's size is that of what changed.
+//! Checkpoints stored as what differs from an earlier one, so that a checkpoint's size is that of
+//! what changed.
 //!
 //! ```text
 //! payload := base:varint checkpoint
 //! ```
 //!
-//! `base` is the place of the earlier checkpoint among all checkpoints of the file. The checkpoint is encoded as a
-//! whole one, but its memories list only the pages that differ from the base's (page id 0: all zeros
-//! now), and its tables are left out if they are the base's.
+//! `base` is the place of the earlier checkpoint among all checkpoints of the file. The checkpoint
+//! is encoded as a whole one, but its memories list only the pages that differ from the base's
+//! (page id 0: all zeros now), and its tables are left out if they are the base's.
 //!
 //! Invariant: a chain of bases ends at a whole checkpoint after at most [`CHAIN_MAX`] steps and
 //! [`CHAIN_BYTES_MAX`] of payload; a writer keeps to that, and a reader refuses anything else.

@@ -293,7 +293,8 @@ impl TraceReader {
         self.note.as_ref()
     }
 
-    /// How checkpoints were taken while it was recorded, if the trace says so; where that changed, how in the end.
+    /// How checkpoints were taken while it was recorded, if the trace says so; where that changed,
+    /// how in the end.
     #[must_use]
     pub fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
         self.plan.as_ref()

@@ -3,7 +3,8 @@
 //! States: *open* (events are accepted), then *finished* (ending, index and footer are written) or
 //! *failed* (the disk refused; the file was cut back to its last complete chunk, nothing more is accepted).
 //!
-//! Checkpoints are put in by a [`CheckpointSink`]. Their pages are written one chunk at a time, and only when no event waits.
+//! Checkpoints are put in by a [`CheckpointSink`]. Their pages are written one chunk at a time, and
+//! only when no event waits.
 //!
 //! Invariant: at every moment the file is a valid trace up to its last complete chunk. An event is in
 //! the file at most [`FLUSH_INTERVAL`] and one write after it was appended. All events before a checkpoint
@@ -477,7 +478,8 @@ impl TraceWriter {
         self.ask(self.shared.lock(), Request::Mark)
     }
 
-    /// Goes back: what was written after the mark has not happened, checkpoints included. Ids of pages go on after the mark's.
+    /// Goes back: what was written after the mark has not happened, checkpoints included. Ids of
+    /// pages go on after the mark's.
     ///
     /// # Errors
     /// As [`TraceWriter::mark`]; [`TraceError::Io`] if the file cannot be cut off, as that of a pipe: then nothing has changed.

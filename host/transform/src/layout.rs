@@ -81,9 +81,9 @@ impl FrameLayout {
 
     /// A function's layouts as bytes, for a cache; [`FrameLayout::from_bytes`] reads them.
     ///
-    /// `count`, then for each site `kind, its index, at, count of values`, and for each value a byte
-    /// (its form, and 128 for an operand), its index, and for a reference the length of its type's
-    /// name and the name. Numbers are unsigned LEB128.
+    /// `count`, then for each site `kind, its index, at, count of values`, and for each value a
+    /// byte (its form, and 128 for an operand), its index, and for a reference the length of its
+    /// type's name and the name. Numbers are unsigned LEB128.
     #[must_use]
     pub fn to_bytes(layouts: &[FrameLayout]) -> Vec<u8> {
         let mut out = Vec::new();

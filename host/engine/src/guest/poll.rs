@@ -12,11 +12,11 @@ pub enum Beat {
     After(u64),
     /// Stop here.
     Stop,
-    /// Stop here if that needs no compiler; otherwise what is missing is compiled in the background, and the next beat comes after so
-    /// many ticks.
+    /// Stop here if that needs no compiler; otherwise what is missing is compiled in the
+    /// background, and the next beat comes after so many ticks.
     StopIfReady(u64),
-    /// Stop here, after compiling what is missing. If the stack cannot be captured, the next beat comes after so many
-    /// ticks.
+    /// Stop here, after compiling what is missing. If the stack cannot be captured, the next beat
+    /// comes after so many ticks.
     StopIfPossible(u64),
 }
 

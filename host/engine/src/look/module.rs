@@ -1,7 +1,7 @@
 //! Lookers: small modules that make the tests at a site, and the trampoline that calls them.
 //!
-//! Only the *shape* of the tests is in a module. Addresses, bounds and lists are constants in a memory
-//! of the lookers' own, so tests of one shape share a module:
+//! Only the *shape* of the tests is in a module. Addresses, bounds and lists are constants in a
+//! memory of the lookers' own, so tests of one shape share a module:
 //!
 //! ```text
 //! 0 ..         known pairs of words, by hash (see Test::News)
@@ -54,7 +54,8 @@ const RANGES_UNROLLED_MAX: usize = 4;
 /// Where a pair of words stands in the table.
 const HASH_FACTORS: [u32; 2] = [0x9e37_79b1, 0x85eb_ca77];
 
-/// A list of words in a looker's memory whose contents are those of the last time somebody was asked.
+/// A list of words in a looker's memory whose contents are those of the last time somebody was
+/// asked.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
     /// The words' addresses, in the order of the list.
@@ -329,7 +330,8 @@ impl Writer {
         }
     }
 
-    /// All items of a list one after the other, without a branch; the first ones are pairs of words.
+    /// All items of a list one after the other, without a branch; the first ones are pairs of
+    /// words.
     fn differ_unrolled(&mut self, place: u32, pairs: usize, words: usize) {
         self.memory_bytes();
         self.put(I::I32Const(0));
@@ -468,8 +470,8 @@ impl Writer {
     }
 }
 
-/// Words and what they are compared with: first pairs of words that lie side by side, then the others,
-/// each part as long as lists are. Gives how many pairs there are, too.
+/// Words and what they are compared with: first pairs of words that lie side by side, then the
+/// others, each part as long as lists are. Gives how many pairs there are, too.
 fn in_pairs(items: &[(u32, u32)]) -> (usize, Vec<(u32, u32)>) {
     let (mut pairs, mut single) = (Vec::new(), Vec::new());
     let mut items = items.iter().copied().peekable();
@@ -585,8 +587,8 @@ fn word(is_64: bool) -> Function {
     )
 }
 
-/// The function that says whether a number is in one of the ranges of a list: how many there are, then
-/// for each its lower bound and the distance of the upper one.
+/// The function that says whether a number is in one of the ranges of a list: how many there are,
+/// then for each its lower bound and the distance of the upper one.
 fn among() -> Function {
     const NUMBER: u32 = 0;
     const AT: u32 = 1;
@@ -632,7 +634,8 @@ fn among() -> Function {
     )
 }
 
-/// The function that says whether one of the words of a list differs. It is given where the list is.
+/// The function that says whether one of the words of a list differs. It is given where the list
+/// is.
 fn changed(is_64: bool) -> Function {
     const AT: u32 = 0;
     /// How many bytes the addresses take, and where they end.

@@ -1,5 +1,6 @@
-//! Checkpoints that a running guest takes of itself: what it needs is compiled before it is captured, and states kept in memory see
-//! what checkpoints have taken from the trackers, and the other way round.
+//! Checkpoints that a running guest takes of itself: what it needs is compiled before it is
+//! captured, and states kept in memory see what checkpoints have taken from the trackers, and the
+//! other way round.
 
 use super::run::{Fake, Run, load};
 use crate::{Beat, Entry, Guest, Heart, PageStore, Reached, Until};
@@ -80,8 +81,8 @@ fn a_guest_that_is_ready_goes_on_without_the_compiler() {
                 assert_eq!(guest.state_hash().unwrap(), whole.hash);
                 let asked = asked.load(Ordering::Relaxed);
                 assert!(asked > 100, "asked {asked} times");
-                // The compiler works while the guest runs, so how many stops there are depends on the machine; asked
-                // once more in the same places, all of them are ready.
+                // The compiler works while the guest runs, so how many stops there are depends on
+                // the machine; asked once more in the same places, all of them are ready.
                 let mut again = start(&program, variant);
                 again.store.data_mut().ready.share(&guest.store.data().ready);
                 let heart = Often { beat: Beat::StopIfPossible, ticks: 97, asked: Arc::default() };

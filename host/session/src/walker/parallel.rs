@@ -1,8 +1,8 @@
-//! Searching backward on several processors: which place in the stretches between two checkpoints is
-//! the last one that has what is searched for.
+//! Searching backward on several processors: which place in the stretches between two checkpoints
+//! is the last one that has what is searched for.
 //!
-//! Each thread has a walker of its own and takes the latest stretch that nobody has taken; the walker
-//! itself is one of them. What they find is only where to look: the search goes on there.
+//! Each thread has a walker of its own and takes the latest stretch that nobody has taken; the
+//! walker itself is one of them. What they find is only where to look: the search goes on there.
 
 use super::search::after;
 use super::written::pages_of;
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wrr_timeline::Position;
 use wrr_trace::Tick;
 
-/// The most threads, where there are addresses for their guests: every one has the guest's memory once
-/// more.
+/// The most threads, where there are addresses for their guests: every one has the guest's memory
+/// once more.
 const THREADS_MAX: usize = if cfg!(target_pointer_width = "32") { 1 } else { 8 };
 
 /// The memories of all these guests together, in bytes.
@@ -144,8 +144,8 @@ impl<'a> Walker<'a> {
     }
 
     /// Searches everything before a bound. If something is found, gives the bound up to which the
-    /// search goes on; also if it is not worth while here. Where the walker stands afterwards is not
-    /// said.
+    /// search goes on; also if it is not worth while here. Where the walker stands afterwards is
+    /// not said.
     pub(super) fn search_together(
         &mut self,
         quest: &mut dyn Quest,

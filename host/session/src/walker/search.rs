@@ -9,9 +9,9 @@
 //!        ───────────────────────────▶ ──────────▶ ───────▶ here
 //! ```
 //!
-//! Most quests are tests alone. Their looker remembers the last place by itself, and only that one is
-//! judged; if it is not what is searched for, the search goes on before it. Others look at a window
-//! from its beginning, and are asked on the way.
+//! Most quests are tests alone. Their looker remembers the last place by itself, and only that one
+//! is judged; if it is not what is searched for, the search goes on before it. Others look at a
+//! window from its beginning, and are asked on the way.
 
 use super::{Bound, Ran, Walked, Walker, at_tick, nobody, target_of};
 use crate::Error;
@@ -27,8 +27,8 @@ const ALONE: u32 = 2;
 /// In a long window states are kept at so many places.
 const PARTS: u64 = 8;
 
-/// After so many places that were not what is searched for, windows are looked at from their beginnings:
-/// then each place is judged where the run comes to it anyway.
+/// After so many places that were not what is searched for, windows are looked at from their
+/// beginnings: then each place is judged where the run comes to it anyway.
 const MISSES_MAX: u32 = 8;
 
 /// What a search came to.
@@ -55,14 +55,14 @@ pub trait Quest {
         true
     }
 
-    /// The same search for another walker on another thread; `None` if what it has found in one stretch
-    /// matters in another one.
+    /// The same search for another walker on another thread; `None` if what it has found in one
+    /// stretch matters in another one.
     fn fork(&self) -> Option<Box<dyn Quest + Send>> {
         None
     }
 
-    /// The walker stands where the looker has stopped it: whether it is what is searched for. Only asked
-    /// if the looker is not certain. The test and the looker are asked for again afterwards.
+    /// The walker stands where the looker has stopped it: whether it is what is searched for. Only
+    /// asked if the looker is not certain. The test and the looker are asked for again afterwards.
     ///
     /// # Errors
     /// It cannot be found out.
@@ -70,8 +70,8 @@ pub trait Quest {
         Ok(true)
     }
 
-    /// The walker stands where a search ends, after the last place that was looked at: whether what is
-    /// searched for is between the two.
+    /// The walker stands where a search ends, after the last place that was looked at: whether what
+    /// is searched for is between the two.
     ///
     /// # Errors
     /// It cannot be found out.
@@ -79,8 +79,8 @@ pub trait Quest {
         Ok(false)
     }
 
-    /// The walker stands where a stretch begins, before it is looked at up to `until`; it stands there
-    /// again afterwards.
+    /// The walker stands where a stretch begins, before it is looked at up to `until`; it stands
+    /// there again afterwards.
     ///
     /// # Errors
     /// What it needs cannot be found out.
@@ -88,9 +88,9 @@ pub trait Quest {
         Ok(())
     }
 
-    /// The walker stands where a search backward begins, or at a place that was not what is searched
-    /// for: which tests find the last place before. `None`: each window is looked at from its beginning,
-    /// with the methods above.
+    /// The walker stands where a search backward begins, or at a place that was not what is
+    /// searched for: which tests find the last place before. `None`: each window is looked at from
+    /// its beginning, with the methods above.
     ///
     /// # Errors
     /// What it needs cannot be found out.
@@ -102,8 +102,8 @@ pub trait Quest {
     /// passes.
     fn window(&mut self, _walker: &mut Walker<'_>) {}
 
-    /// The walker stands at the last place where the tests of [`Quest::backward`] pass: whether it is
-    /// what is searched for. It stands there again afterwards.
+    /// The walker stands at the last place where the tests of [`Quest::backward`] pass: whether it
+    /// is what is searched for. It stands there again afterwards.
     ///
     /// # Errors
     /// It cannot be found out.
@@ -133,8 +133,8 @@ pub struct Backward {
     pub note: Option<Test>,
     /// A place where this test passes counts if the quest's looker stops there.
     pub ask: Option<Test>,
-    /// While none of these words of memory 0 is written, nothing comes to pass or ceases to. `None`: not
-    /// known.
+    /// While none of these words of memory 0 is written, nothing comes to pass or ceases to.
+    /// `None`: not known.
     pub words: Option<Vec<u32>>,
 }
 
@@ -360,8 +360,8 @@ impl Walker<'_> {
         }
     }
 
-    /// Stands where a window before a position begins: at a state that is known, if one is about as far
-    /// away, otherwise it goes there without looking. `None` if there is nothing before.
+    /// Stands where a window before a position begins: at a state that is known, if one is about as
+    /// far away, otherwise it goes there without looking. `None` if there is nothing before.
     fn begin_window(
         &mut self,
         upper: Position,
@@ -395,8 +395,8 @@ impl Walker<'_> {
     }
 
     /// Goes on to a passage, if the program is looked at there and it stands elsewhere: which
-    /// instruction was the last one is known for sure at passages alone. It stays where it is if there
-    /// is none before a position.
+    /// instruction was the last one is known for sure at passages alone. It stays where it is if
+    /// there is none before a position.
     fn to_passage(&mut self, upper: Position) -> Result<(), Error> {
         if self.variant != Variant::Search || self.guest.shown_here().is_some() {
             return Ok(());
@@ -557,8 +557,8 @@ impl Walker<'_> {
         Ok(ran)
     }
 
-    /// The last tick before a target at which something holds; stands afterwards where it stood before.
-    /// `None` also after an interrupt.
+    /// The last tick before a target at which something holds; stands afterwards where it stood
+    /// before. `None` also after an interrupt.
     ///
     /// # Errors
     /// As [`Walker::search_on`].
@@ -643,8 +643,8 @@ fn noting(mut looker: Box<dyn Looker>, upper: Bound, noted: Arc<AtomicU64>) -> B
     })
 }
 
-/// The end of the stretch before a checkpoint. Whether that is in a call is not known: up to the tick
-/// after it.
+/// The end of the stretch before a checkpoint. Whether that is in a call is not known: up to the
+/// tick after it.
 pub(super) fn after(checkpoint: Position) -> Position {
     let tick = Tick(checkpoint.tick.0.saturating_add(1));
     Position { tick, in_call: false, ..checkpoint }

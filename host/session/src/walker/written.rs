@@ -1,8 +1,9 @@
 //! What was written between two checkpoints, as far as the trace says so.
 //!
-//! The page lists of two checkpoints give the pages whose contents differ. A page that was written in
-//! between and holds the same again is not among them: a value that has changed and changed back. So
-//! page lists alone do not allow a search to pass over a stretch; the trace has to list those pages too.
+//! The page lists of two checkpoints give the pages whose contents differ. A page that was written
+//! in between and holds the same again is not among them: a value that has changed and changed
+//! back. So page lists alone do not allow a search to pass over a stretch; the trace has to list
+//! those pages too.
 
 use super::Walker;
 use std::collections::BTreeMap;

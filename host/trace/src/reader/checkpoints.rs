@@ -138,8 +138,8 @@ impl TraceReader {
         self.checkpoints.get_or_init(|| entries)
     }
 
-    /// The longest time without a checkpoint, from the start to the end of the recording, in nanoseconds; `None` if the trace has
-    /// no times or no checkpoints.
+    /// The longest time without a checkpoint, from the start to the end of the recording, in
+    /// nanoseconds; `None` if the trace has no times or no checkpoints.
     ///
     /// # Errors
     /// [`TraceError::Damaged`].

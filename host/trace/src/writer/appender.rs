@@ -1,7 +1,7 @@
 //! Adds checkpoints to a trace that was recorded before.
 //!
-//! The file is only appended to: an old index stays where it is, and a new one after what was added takes
-//! its place. So whenever it is interrupted, the trace is as valid as it was.
+//! The file is only appended to: an old index stays where it is, and a new one after what was added
+//! takes its place. So whenever it is interrupted, the trace is as valid as it was.
 
 use super::Saved;
 use super::chunk_file::{ChunkFile, own};
@@ -37,8 +37,9 @@ impl TraceAppender {
         Ok(TraceAppender::open_with_reader(path)?.0)
     }
 
-    /// As [`TraceAppender::open`], with a reader of the file as it is now that nobody else can write to
-    /// it. Page ids and checkpoints that are read from it stay right for as long as the appender lives.
+    /// As [`TraceAppender::open`], with a reader of the file as it is now that nobody else can
+    /// write to it. Page ids and checkpoints that are read from it stay right for as long as the
+    /// appender lives.
     ///
     /// # Errors
     /// As [`TraceAppender::open`].
@@ -129,7 +130,8 @@ fn for_reading(file: &File, _path: &Path) -> std::io::Result<File> {
     file.try_clone()
 }
 
-/// The same file once more, for reading while it is written to. A clone would share its position, which reading moves here.
+/// The same file once more, for reading while it is written to. A clone would share its position,
+/// which reading moves here.
 #[cfg(windows)]
 fn for_reading(_file: &File, path: &Path) -> std::io::Result<File> {
     File::open(path)

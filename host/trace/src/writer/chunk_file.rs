@@ -252,7 +252,8 @@ impl ChunkFile {
         Ok(())
     }
 
-    /// Encodes a checkpoint to be written next, as differences from the one before if that is smaller.
+    /// Encodes a checkpoint to be written next, as differences from the one before if that is
+    /// smaller.
     ///
     /// # Errors
     /// A sentence, if it takes more room than a chunk has.
@@ -260,8 +261,8 @@ impl ChunkFile {
         delta::encode(checkpoint, self.checkpoints, self.base.as_ref())
     }
 
-    /// Writes a checkpoint whose pages and events are in the file, encoded by [`ChunkFile::encode_checkpoint`] with nothing
-    /// but pages and events written since.
+    /// Writes a checkpoint whose pages and events are in the file, encoded by
+    /// [`ChunkFile::encode_checkpoint`] with nothing but pages and events written since.
     pub(super) fn write_checkpoint(
         &mut self,
         checkpoint: &Checkpoint,

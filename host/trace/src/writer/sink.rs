@@ -31,8 +31,8 @@ impl CheckpointSink {
         self.0.lock().pages
     }
 
-    /// Puts pages that a later checkpoint names, in the order of their ids. Waits only if the writer has not
-    /// caught up, so that what waits stays within some tens of megabytes.
+    /// Puts pages that a later checkpoint names, in the order of their ids. Waits only if the
+    /// writer has not caught up, so that what waits stays within some tens of megabytes.
     ///
     /// # Errors
     /// [`TraceError::BadCheckpoint`] if these are not whole pages, or too many, and nothing is stored;
@@ -48,8 +48,8 @@ impl CheckpointSink {
         Ok(())
     }
 
-    /// Puts a checkpoint, after `new_pages`. With more than one thread that puts, it is for them to agree
-    /// about ids.
+    /// Puts a checkpoint, after `new_pages`. With more than one thread that puts, it is for them to
+    /// agree about ids.
     ///
     /// # Errors
     /// As [`CheckpointSink::put_pages`]; [`TraceError::BadCheckpoint`] if it names pages or events that are not there.
@@ -136,7 +136,8 @@ impl Pending {
         matches!(self, Pending::Checkpoint(checkpoint) if checkpoint.event.0 > events)
     }
 
-    /// Writes the next part of it. Gives how many bytes of pages that were, and whether it was the last part.
+    /// Writes the next part of it. Gives how many bytes of pages that were, and whether it was the
+    /// last part.
     pub(super) fn write_part(&mut self, file: &mut ChunkFile) -> Result<(usize, bool), TraceError> {
         match self {
             Pending::Checkpoint(checkpoint) => {
