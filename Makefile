@@ -8,6 +8,9 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 PLATFORMS ?= x86_64 i686 aarch64 s390x windows
 
+# The tests of `real` and `portable` are built with the same features, so that they share one wrr.
+FEATURES = --features real,portable
+
 .PHONY: demo setup build test test-full portable portable-full real bench fuzz lint
 
 demo: setup build
@@ -27,7 +30,7 @@ test-full: setup
 
 portable: setup
 	scripts/portable.sh $(PLATFORMS) --check-macos
-	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked --features portable --test portable
+	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked $(FEATURES) --test portable
 
 portable-full: setup
 	scripts/fetch-real-programs.sh
@@ -35,7 +38,7 @@ portable-full: setup
 
 real: setup
 	scripts/fetch-real-programs.sh
-	$(CARGO) test --release --locked --features real --test real
+	$(CARGO) test --release --locked $(FEATURES) --test real
 
 bench: setup build
 	scripts/fetch-real-programs.sh
@@ -46,5 +49,5 @@ fuzz: setup
 
 lint: setup
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features real,portable -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --locked $(FEATURES) -- --deny warnings
 	$(CARGO) deny --locked check
