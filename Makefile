@@ -7,6 +7,7 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 PLATFORMS ?= x86_64 i686 aarch64 s390x windows
+CHECK_MACOS ?= --check-macos
 
 # The tests of `real` and `portable` are built with the same features, so that they share one wrr.
 FEATURES = --features real,portable
@@ -29,7 +30,7 @@ test-full: setup
 	WRR_TEST_FULL=1 PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
 
 portable: setup
-	scripts/portable.sh $(PLATFORMS) --check-macos
+	scripts/portable.sh $(PLATFORMS) $(CHECK_MACOS)
 	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked $(FEATURES) --test portable
 
 portable-full: setup
