@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wrr_engine::{
-    Beat, Guest, Heart, PageStore, Program, Reached, TrackerKind, Until, Variant,
-};
+use wrr_engine::{Beat, Guest, Heart, PageStore, Program, Reached, TrackerKind, Until, Variant};
 use wrr_trace::{Checkpoint, EventIndex, PAGE_BYTES, PageId, PageRun, Saved, Tick, TraceAppender};
 use wrr_wasi::Host;
 
