@@ -7,6 +7,10 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 PLATFORMS ?= x86_64 i686 aarch64 s390x windows
+CHECK_MACOS ?= --check-macos
+
+# The tests of `real` and `portable` are built with the same features, so that they share one wrr.
+FEATURES = --features real,portable
 
 .PHONY: demo setup build test test-full portable portable-full real bench fuzz lint
 
@@ -26,8 +30,8 @@ test-full: setup
 	WRR_TEST_FULL=1 PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
 
 portable: setup
-	scripts/portable.sh $(PLATFORMS) --check-macos
-	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked --features portable --test portable
+	scripts/portable.sh $(PLATFORMS) $(CHECK_MACOS)
+	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked $(FEATURES) --test portable
 
 portable-full: setup
 	scripts/fetch-real-programs.sh
@@ -35,7 +39,7 @@ portable-full: setup
 
 real: setup
 	scripts/fetch-real-programs.sh
-	$(CARGO) test --release --locked --features real --test real
+	$(CARGO) test --release --locked $(FEATURES) --test real
 
 bench: setup build
 	scripts/fetch-real-programs.sh
@@ -46,5 +50,5 @@ fuzz: setup
 
 lint: setup
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features real,portable -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --locked $(FEATURES) -- --deny warnings
 	$(CARGO) deny --locked check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds `wrr` for other platforms:  scripts/portable.sh [--check-macos] PLATFORM…
-# The platforms are i686, aarch64, s390x, riscv64 (Linux) and windows; each `wrr` is TARGET/TRIPLE/portable/wrr[.exe]. For
+# The platforms are i686, aarch64, s390x, riscv64 (Linux) and windows; each `wrr` is TARGET/TRIPLE/release/wrr[.exe]. For
 # x86_64 there is nothing to do: that is the machine that this runs on.
 # --check-macos compiles for macOS on arm64 as far as that goes without Apple's linker.
 # Needs the C cross compilers and `rustup`; installs targets of Rust that are missing.
@@ -38,5 +38,5 @@ for platform in "$@"; do
         export "CC_${triple//-/_}=true" "AR_${triple//-/_}=true"
     fi
     printf '%s: %s\n' "$platform" "$triple"
-    cargo "${command[@]}" --quiet --locked --profile portable --target "$triple"
+    cargo --config scripts/quick.toml "${command[@]}" --quiet --locked --release --target "$triple"
 done

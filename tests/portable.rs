@@ -87,7 +87,7 @@ impl Platform {
             name if name == HERE.name => PathBuf::from(env!("CARGO_BIN_EXE_wrr")),
             _ => {
                 let file = if self.windows { "wrr.exe" } else { "wrr" };
-                target().join(self.triple).join("portable").join(file)
+                target().join(self.triple).join("release").join(file)
             }
         }
     }

@@ -267,3 +267,24 @@ fn every_direct_dependency_has_its_purpose_written_down() {
         }
     }
 }
+
+/// The packages that the program is made from, with their features: without or with those of tests.
+fn features(edges: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--package", "wrr-cli", "--no-dedupe", "--prefix", "none"])
+        .args(["--format", "{p} with the features {f}", "--edges", edges])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A feature that only tests enable compiles everything above it once more for them: the engine, as a rule.
+#[test]
+fn tests_enable_no_features_of_what_the_program_is_made_from() {
+    let (program, tests) = (features("normal,build"), features("normal,build,dev"));
+    assert!(program.len() > 100, "{} packages", program.len());
+    let twice: Vec<_> = program.difference(&tests).collect();
+    assert!(twice.is_empty(), "compiled once more for tests: {twice:#?}");
+}

@@ -1,14 +1,10 @@
 //! What is left when something dies: the recorder, the disk, the reader of the output.
 
-#![cfg(unix)]
-
-mod support;
-
+use crate::support::*;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::*;
 use wrr::Ending;
 use wrr::format::{Tail, TraceReader};
 

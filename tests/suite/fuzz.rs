@@ -1,11 +1,9 @@
 //! Fuzzing with the real binary: what is found, that it is found again, what is said to bad input.
 
-mod support;
-
+use crate::support::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use support::*;
 
 /// `wrr` with arguments, in a folder.
 fn run(folder: &Path, arguments: &[&str]) -> Output {

@@ -1,9 +1,7 @@
 //! Damaged, cut off and hostile traces: found, named, never a panic, never a wrong result.
 
-mod support;
-
+use crate::support::*;
 use std::path::{Path, PathBuf};
-use support::*;
 use wrr::format::chunk::{ChunkHeader, ChunkKind, Encoding, FILE_HEADER_BYTES, MAGIC};
 use wrr::format::{
     Call, Ending, Errno, Function, Input, Iovec, Manifest, Outcome, PARAMS_MAX, Reply, Tail, Tick,

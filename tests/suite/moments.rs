@@ -1,12 +1,10 @@
 //! Going to moments of a recording with the real binary: seeks, shown state, indexing, resuming, recovery after a crash.
 
-mod support;
-
+use crate::support::*;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
-use support::*;
 use wrr::format::TraceReader;
 
 fn said(folder: &Path, arguments: &[&str], code: i32) -> Output {

@@ -1,16 +1,13 @@
 //! Save and load: somebody sits at an interpreter, is interrupted, and goes on in another process at another terminal.
 
 // Where `setsid` gives a process a terminal.
-#![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
+use crate::support::*;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::terminal::{CTRL_C, CTRL_D, Terminal};
-use support::*;
 use wrr::Ending;
 use wrr::format::{Function, TraceReader};
 

@@ -1,9 +1,7 @@
 //! What a user sees. Golden files are in `tests/golden`; `BLESS=1 cargo test` writes them anew.
 
-mod support;
-
+use crate::support::*;
 use std::path::Path;
-use support::*;
 use wrr::format::TraceReader;
 
 /// Compares with a golden file, or writes it.

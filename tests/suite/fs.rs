@@ -1,10 +1,8 @@
 //! `--fs overlay`, `--commit-fs` and `wrr fs`: what a program does to files is private, goes back, goes on, and can be applied.
 
-mod support;
-
+use crate::support::*;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use support::*;
 use wrr::format::TraceReader;
 
 /// A folder with a program's folder in it.

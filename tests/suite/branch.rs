@@ -1,10 +1,8 @@
 //! Programs that control their own checkpoints, and `wrr branch`: the real binary on small programs.
 
-mod support;
-
+use crate::support::*;
 use std::path::Path;
 use std::process::Output;
-use support::*;
 use wrr::format::TraceReader;
 
 fn said(folder: &Path, arguments: &[&str], code: i32) -> Output {
