@@ -5,6 +5,7 @@
 mod support;
 
 mod branch;
+mod checkpoints;
 mod cli;
 #[cfg(unix)]
 mod crash;

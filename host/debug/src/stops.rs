@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
 use wrr::{Backward, Error, Judged, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
 
+/// A breakpoint that was hit, and when.
+type BreakpointAt = (Tick, BreakpointId);
+
 /// What the run was stopped at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hit {
@@ -39,7 +42,7 @@ pub(crate) struct Stops {
     /// Shared with the looker.
     watching: Arc<Mutex<Vec<Watching>>>,
     /// The last two breakpoints that the looker has come to, and where.
-    at: Arc<Mutex<[Option<(Tick, BreakpointId)>; 2]>>,
+    at: Arc<Mutex<[Option<BreakpointAt>; 2]>>,
     /// What was found last.
     pub hit: Option<Hit>,
     /// Where its effect is seen.

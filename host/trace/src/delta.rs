@@ -89,9 +89,9 @@ impl Base {
             .collect();
         let runs = |memories: &[MemoryState]| memories.iter().map(|m| m.runs.len()).sum::<usize>();
         let same_tables = self.tables == checkpoint.tables;
-        if runs(&memories) >= runs(&checkpoint.memories)
-            && !(same_tables && !self.tables.is_empty())
-        {
+        let tables_are_left_out = same_tables && !self.tables.is_empty();
+        let is_smaller = runs(&memories) < runs(&checkpoint.memories) || tables_are_left_out;
+        if !is_smaller {
             return None;
         }
         let tables = if same_tables { Vec::new() } else { checkpoint.tables.clone() };

@@ -294,7 +294,7 @@ impl Walker<'_> {
                 Some(_) => return Ok(Searched::Interrupted),
                 None => return Ok(Searched::Nothing),
             }
-            self.to_passage(upper.at)?;
+            self.go_on_to_passage(upper.at)?;
             let lower = self.position();
             self.progress.count(true);
             let searched = match &backward {
@@ -397,7 +397,7 @@ impl Walker<'_> {
     /// Goes on to a passage, if the program is looked at there and it stands elsewhere: which
     /// instruction was the last one is known for sure at passages alone. It stays where it is if
     /// there is none before a position.
-    fn to_passage(&mut self, upper: Position) -> Result<(), Error> {
+    fn go_on_to_passage(&mut self, upper: Position) -> Result<(), Error> {
         if self.variant != Variant::Search || self.guest.shown_here().is_some() {
             return Ok(());
         }

@@ -115,7 +115,8 @@ mod tests {
     fn a_page_is_written_if_its_contents_differ_or_were_written_again() {
         let earlier = memory(&[(0, 1, 4), (8, 9, 1)]);
         let later = memory(&[(0, 1, 2), (2, 20, 1), (3, 4, 1), (9, 9, 1)]);
-        let written = |page: u32| is_written(&[page], &earlier, &later, &[5..6]);
+        let written =
+            |page: u32| is_written(&[page], &earlier, &later, std::slice::from_ref(&(5..6)));
         let expected = [2, 5, 8, 9];
         let found: Vec<u32> = (0..16).filter(|page| written(*page)).collect();
         assert_eq!(found, expected);

@@ -1,14 +1,12 @@
 //! Checkpoints that the recorded guest takes of itself, with the real binary: under load, with deep
 //! stacks, killed, on a full disk, and compared with a replay.
 
-mod support;
-
+use crate::support::*;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::*;
 use wrr::format::{Datum, TraceAppender, TraceReader};
 
 /// Writes to a page more in each round, and computes; the rounds are the argument of `f`.
@@ -241,7 +239,8 @@ fn verify_compares_checkpoints_with_a_replay() {
     let folder = folder.path();
     record(folder, "good", PAGES, &["--checkpoint-every", "1000000ticks"], &["500"]);
     assert!(verify(folder, "good.wrr", 0).contains("good"));
-    let lies: [(&str, fn(&mut wrr::format::Checkpoint)); 3] = [
+    type Lie = fn(&mut wrr::format::Checkpoint);
+    let lies: [(&str, Lie); 3] = [
         ("the call stack", |checkpoint| checkpoint.frames[0].values[0] = Datum::I32(-1)),
         ("what the host knows", |checkpoint| checkpoint.host.next_fd += 1),
         ("the page at address 0x", |checkpoint| {
