@@ -360,7 +360,7 @@ impl Indexing<'_> {
                 Reached::Stopped => {
                     match until {
                         Until::Tick(tick) if guest.tick() >= tick => return Ok(()),
-                        Until::Event(event) if guest.events() >= event => last_event = None,
+                        Until::Event(_) if !guest.stopped_by_heart() => last_event = None,
                         _ => {}
                     }
                     let (checkpoint, pages) = guest.snapshot().map_err(refused)?;
