@@ -236,7 +236,7 @@ fn stretches_that_are_indexed_at_the_same_time_have_the_states_of_one_replay() {
         assert!(from >= last_event, "{last_event}: {last}");
         // Whoever does it once more has nothing to add there, and stores no page twice.
         let pages = TraceReader::open(&folder.join("t.wrr")).unwrap().page_count();
-        said(folder, &["index", "t.wrr", "--max-seek", "1h"], 0);
+        said(folder, &["index", "t.wrr", "--max-seek", "3600s"], 0);
         assert_eq!(TraceReader::open(&folder.join("t.wrr")).unwrap().page_count(), pages);
     }
 }
