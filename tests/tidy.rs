@@ -156,8 +156,9 @@ fn only_wasi_and_front_ends_read_clocks_and_environment() {
         } else {
             continue;
         };
-        // The cache's time stamps are the exception: they order its eviction.
-        for word in words.iter().filter(|_| !name.ends_with("engine/src/cache.rs")) {
+        // The cache is the exception: times order its eviction, and tell when to write to it again.
+        let of_cache = ["engine/src/cache.rs", "engine/src/program/stored.rs"];
+        for word in words.iter().filter(|_| !of_cache.iter().any(|file| name.ends_with(file))) {
             assert!(!text.contains(word), "{name} uses {word}");
         }
     }
