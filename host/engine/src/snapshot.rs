@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{ExnRef, ExnRefPre, ExnType, Extern, Global, Memory, Ref, Table, Tag, Val};
 use wrr_pages::{PageStore, TrackerKind};
-use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, TableState};
+use wrr_trace::{Checkpoint, Datum, MemoryState, Pause, Rewritten, TableState};
 use wrr_transform::{Place, Variant};
 use wrr_wasi::Host;
 
@@ -202,7 +202,7 @@ impl Guest {
     ) -> Result<(), Refusal> {
         self.track(pages, forced)?;
         match &mut self.images {
-            Some(images) => images.begin(&checkpoint.memories),
+            Some(images) => images.begin(checkpoint),
             None => Ok(()),
         }
     }
@@ -226,7 +226,7 @@ impl Guest {
     /// As [`Guest::state`], and what the trackers of written pages give.
     pub fn snapshot(&mut self) -> Result<(Checkpoint, Vec<u8>), Refusal> {
         let mut new_pages = Vec::new();
-        let checkpoint = self.snapshot_into(|part| {
+        let (checkpoint, _) = self.snapshot_into(|part| {
             new_pages.extend(part);
             Ok::<(), Refusal>(())
         })?;
@@ -234,24 +234,28 @@ impl Guest {
     }
 
     /// A checkpoint of the stopped guest. `put` gets the pages that no checkpoint had before, in
-    /// the order of their numbers, in parts of some megabytes.
+    /// the order of their numbers, in parts of some megabytes. With it comes which pages were
+    /// written since the checkpoint before although it names the same for them, if that is known.
     ///
     /// # Errors
     /// As [`Guest::state`], and what the trackers of written pages and `put` give.
     pub fn snapshot_into<E: From<Refusal>>(
         &mut self,
         put: impl FnMut(Vec<u8>) -> Result<(), E>,
-    ) -> Result<Checkpoint, E> {
+    ) -> Result<(Checkpoint, Option<Rewritten>), E> {
         let mut checkpoint = self.state()?;
+        let mut rewritten = None;
         checkpoint.host = self.host().state();
         if self.images.is_none() {
             self.track(PageStore::new(), None)?;
         }
         let memories = self.memories()?;
         if let Some(images) = &mut self.images {
-            checkpoint.memories = images.update(&mut self.written, &self.store, &memories, put)?;
+            let at = (checkpoint.tick, checkpoint.event);
+            let updated = images.update(&mut self.written, &self.store, &memories, at, put)?;
+            (checkpoint.memories, rewritten) = updated;
         }
-        Ok(checkpoint)
+        Ok((checkpoint, rewritten))
     }
 
     /// A guest for [`Guest::restore`]: its memories are zero, no data segment was copied into them.

@@ -338,9 +338,9 @@ impl Recording {
         }
         let sink = self.sink.clone();
         let put = |part| sink.put_pages(part).map_err(Failed::Trace);
-        let checkpoint = guest.snapshot_into(put)?;
+        let (checkpoint, rewritten) = guest.snapshot_into(put)?;
         self.note_plan(guest).map_err(Failed::Trace)?;
-        self.sink.put(Vec::new(), checkpoint).map_err(Failed::Trace)?;
+        self.sink.put_with(Vec::new(), checkpoint, rewritten).map_err(Failed::Trace)?;
         Ok(Ok(pages))
     }
 

@@ -2,19 +2,26 @@
 //! what changed.
 //!
 //! ```text
-//! payload := base:varint checkpoint
+//! payload   := base:varint rewritten checkpoint
+//! rewritten := 0 | 1 count:varint (memory:varint page:varint pages:varint){count}
 //! ```
 //!
 //! `base` is the place of the earlier checkpoint among all checkpoints of the file. The checkpoint
 //! is encoded as a whole one, but its memories list only the pages that differ from the base's
-//! (page id 0: all zeros now), and its tables are left out if they are the base's.
+//! (page id 0: all zeros now), and its tables are left out if they are the base's. `rewritten` lists
+//! pages that were written since the base and hold the same again, if that is known: then every other
+//! page was not written in between.
 //!
 //! Invariant: a chain of bases ends at a whole checkpoint after at most [`CHAIN_MAX`] steps and
 //! [`CHAIN_BYTES_MAX`] of payload; a writer keeps to that, and a reader refuses anything else.
 
-use crate::checkpoint::{Checkpoint, CheckpointHead, MemoryState, PageId, PageRun, TableState};
+use crate::checkpoint::{
+    Checkpoint, CheckpointHead, MemoryState, PageId, PageRun, TableState, VALUES_MAX,
+};
 use crate::chunk::{ChunkKind, PAGE_BYTES};
 use crate::cursor::Cursor;
+use crate::event::{EventIndex, Tick};
+use std::ops::Range;
 
 /// The most bases that have to be decoded for one checkpoint.
 pub(crate) const CHAIN_MAX: usize = 64;
@@ -22,11 +29,38 @@ pub(crate) const CHAIN_MAX: usize = 64;
 /// The most bytes that the payloads of a chain take together, the whole checkpoint's included.
 pub(crate) const CHAIN_BYTES_MAX: u64 = 64 << 20;
 
+/// More ranges of pages than this are not written down.
+const REWRITTEN_MAX: usize = 1 << 16;
+
+/// Memories, and ranges of pages of them.
+pub type PagesOfMemories = Vec<(u32, Range<u32>)>;
+
+/// Pages that were written since an earlier checkpoint although they hold the same, or were not
+/// there then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Where the earlier checkpoint is.
+    pub since: (Tick, EventIndex),
+    /// The pages.
+    pub pages: PagesOfMemories,
+}
+
+/// All pages that were written between an earlier checkpoint and a later one; perhaps more than
+/// those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenSince {
+    /// Where the earlier checkpoint is.
+    pub since: (Tick, EventIndex),
+    /// The pages, in no order.
+    pub pages: PagesOfMemories,
+}
+
 /// The checkpoint that was written last: what the next one may be stored as differences from.
 #[derive(Debug)]
 pub(crate) struct Base {
     memories: Vec<MemoryState>,
     tables: Vec<TableState>,
+    at: (Tick, EventIndex),
     place: u32,
     /// How many bases it has itself.
     depth: usize,
@@ -43,6 +77,7 @@ pub(crate) struct Encoded {
 }
 
 /// Encodes a checkpoint that will stand at `place`: as differences from `base` if that is smaller.
+/// What was `rewritten` is only written down if it is known since the base.
 ///
 /// # Errors
 /// As [`Checkpoint::to_payload`].
@@ -50,10 +85,12 @@ pub(crate) fn encode(
     checkpoint: &Checkpoint,
     place: u32,
     base: Option<&Base>,
+    rewritten: Option<&Rewritten>,
 ) -> Result<Encoded, String> {
     let next = |depth, chain_bytes| Base {
         memories: checkpoint.memories.clone(),
         tables: checkpoint.tables.clone(),
+        at: (checkpoint.tick, checkpoint.event),
         place,
         depth,
         chain_bytes,
@@ -62,7 +99,9 @@ pub(crate) fn encode(
         && let Some(changes) = base.changes(checkpoint)
         && let Ok(changes) = changes.to_payload()
     {
-        let mut payload = postcard::to_stdvec(&base.place).map_err(|e| e.to_string())?;
+        let rewritten = rewritten
+            .filter(|written| written.since == base.at && written.pages.len() <= REWRITTEN_MAX);
+        let mut payload = encode_front(base.place, rewritten)?;
         payload.extend(changes);
         let chain_bytes = base.chain_bytes + payload.len() as u64;
         if chain_bytes <= CHAIN_BYTES_MAX {
@@ -112,33 +151,93 @@ impl Base {
     }
 }
 
-/// A decoded payload of kind [`ChunkKind::CHANGES`], whose base is still to be found.
-pub(crate) struct Changes(Checkpoint);
+fn encode_front(base: u32, rewritten: Option<&Rewritten>) -> Result<Vec<u8>, String> {
+    let pages = |rewritten: &Rewritten| {
+        let pages = rewritten.pages.iter();
+        pages.map(|(memory, pages)| (*memory, pages.start, pages.len() as u32)).collect::<Vec<_>>()
+    };
+    postcard::to_stdvec(&(base, rewritten.map(pages))).map_err(|e| e.to_string())
+}
 
-/// The place of the base that a payload names, and the bytes after it.
-fn split(payload: &[u8]) -> Result<(u32, &[u8]), String> {
-    postcard::take_from_bytes(payload).map_err(|e| format!("the base of a checkpoint: {e}"))
+/// What stands before the checkpoint in a payload of kind [`ChunkKind::CHANGES`].
+pub(crate) struct Front {
+    /// The place of the checkpoint that it is based on.
+    pub base: u32,
+    rewritten: Option<PagesOfMemories>,
+}
+
+impl Front {
+    /// Takes it off a payload.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the bytes.
+    pub(crate) fn take(cursor: &mut Cursor) -> Result<Front, String> {
+        let base = cursor.number("the base of a checkpoint")?;
+        let rewritten = match cursor.byte()? {
+            0 => None,
+            1 => Some(Front::take_pages(cursor)?),
+            other => return Err(format!("{other} where 0 or 1 says whether pages follow")),
+        };
+        Ok(Front { base, rewritten })
+    }
+
+    fn take_pages(cursor: &mut Cursor) -> Result<PagesOfMemories, String> {
+        let count = cursor.count(3, "ranges of pages")?;
+        if count > VALUES_MAX {
+            return Err(format!("{count} ranges of pages, the most is {VALUES_MAX}"));
+        }
+        let mut pages = Vec::with_capacity(count);
+        for _ in 0..count {
+            let memory = cursor.number("a memory")?;
+            let first: u32 = cursor.number("a page")?;
+            let end = first.checked_add(cursor.number("a count of pages")?);
+            let end = end.ok_or_else(|| format!("a range of pages from {first} has no end"))?;
+            pages.push((memory, first..end));
+        }
+        Ok(pages)
+    }
+}
+
+/// A decoded payload of kind [`ChunkKind::CHANGES`], whose base is still to be found.
+pub(crate) struct Changes {
+    front: Front,
+    checkpoint: Checkpoint,
 }
 
 /// The place of the base that a payload of kind [`ChunkKind::CHANGES`] names.
 pub(crate) fn base_of(payload: &[u8]) -> Result<u32, String> {
-    split(payload).map(|(base, _)| base)
+    let base = postcard::take_from_bytes(payload);
+    base.map(|(base, _)| base).map_err(|e| format!("the base of a checkpoint: {e}"))
 }
 
 /// The front of a checkpoint that is stored as changes.
-pub(crate) fn head_of(payload: &[u8]) -> Result<CheckpointHead, String> {
-    CheckpointHead::decode(split(payload)?.1)
+pub(crate) fn head_of(payload: Vec<u8>) -> Result<CheckpointHead, String> {
+    let mut cursor = Cursor::new(payload);
+    Front::take(&mut cursor)?;
+    CheckpointHead::decode(cursor.rest())
 }
 
 impl Changes {
     /// Decodes a payload, in a file of this version with so many pages before it.
     pub(crate) fn from_payload(
-        payload: &[u8],
+        payload: Vec<u8>,
         pages: u32,
         version: u32,
     ) -> Result<Changes, String> {
-        let (_, rest) = split(payload)?;
-        Checkpoint::decode_changes(Cursor::new(rest.to_vec()), pages, version).map(Changes)
+        let mut cursor = Cursor::new(payload);
+        let front = Front::take(&mut cursor)?;
+        let checkpoint = Checkpoint::decode_changes(cursor, pages, version)?;
+        Ok(Changes { front, checkpoint })
+    }
+
+    /// All pages that were written since the base, with its place; `None` if that is not known.
+    pub(crate) fn written(self) -> Option<(u32, PagesOfMemories)> {
+        let mut pages = self.front.rewritten?;
+        for (memory, state) in (0..).zip(&self.checkpoint.memories) {
+            let runs = state.runs.iter();
+            pages.extend(runs.map(|run| (memory, run.page..run.page + run.count)));
+        }
+        Some((self.front.base, pages))
     }
 
     /// The checkpoint that has these differences from `base`.
@@ -146,7 +245,7 @@ impl Changes {
     /// # Errors
     /// A sentence that says why the two do not fit.
     pub(crate) fn apply(self, base: &Checkpoint) -> Result<Checkpoint, String> {
-        let mut checkpoint = self.0;
+        let mut checkpoint = self.checkpoint;
         if base.memories.len() != checkpoint.memories.len() {
             return Err(format!(
                 "it changes {} memories, its base has {}",

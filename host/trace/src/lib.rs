@@ -49,6 +49,7 @@ pub use checkpoint::{
 };
 pub use chunk::{FORMAT_VERSION, PAGE_BYTES};
 pub use codec::{BatchDecoder, BatchEncoder};
+pub use delta::{PagesOfMemories, Rewritten, WrittenSince};
 pub use error::TraceError;
 pub use event::{
     Call, Event, EventIndex, Fdstat, Filestat, Input, Iovec, Outcome, PollEvent, Reply, Tick,

@@ -5,7 +5,7 @@
 use super::TraceReader;
 use crate::checkpoint::{Checkpoint, CheckpointHead, PageId};
 use crate::chunk::{self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, Encoding, PAGE_BYTES};
-use crate::delta::{self, CHAIN_BYTES_MAX, CHAIN_MAX, Changes};
+use crate::delta::{self, CHAIN_BYTES_MAX, CHAIN_MAX, Changes, WrittenSince};
 use crate::error::TraceError;
 use crate::event::{EventIndex, Tick};
 use crate::source::Source;
@@ -42,6 +42,10 @@ pub(super) struct Decoded {
     /// What the payloads of all of these take.
     chain_bytes: u64,
     checkpoint: Arc<Checkpoint>,
+}
+
+fn not_before(place: usize, base: u32) -> String {
+    format!("checkpoint {place} is based on checkpoint {base}, which is not before it")
 }
 
 fn too_long() -> String {
@@ -166,7 +170,7 @@ impl TraceReader {
         let chunk = &self.stored.checkpoints[place];
         let payload = self.payload(chunk.offset, &chunk.header)?;
         let head = match chunk.header.kind {
-            ChunkKind::CHANGES => delta::head_of(&payload),
+            ChunkKind::CHANGES => delta::head_of(payload),
             _ => CheckpointHead::decode(&payload),
         };
         head.map_err(|what| self.bad_checkpoint(chunk, what))
@@ -196,6 +200,30 @@ impl TraceReader {
         self.decode_checkpoint(self.checkpoints()[i].place)
     }
 
+    /// What was written to memories before a checkpoint, since an earlier one; by its place in
+    /// [`TraceReader::checkpoints`]. `None` if the file does not say.
+    ///
+    /// Requires: there is such a checkpoint.
+    ///
+    /// # Errors
+    /// As [`TraceReader::checkpoint`].
+    pub fn written_before_checkpoint(&self, i: usize) -> Result<Option<WrittenSince>, TraceError> {
+        let place = self.checkpoints()[i].place;
+        let chunk = &self.stored.checkpoints[place];
+        if chunk.header.kind != ChunkKind::CHANGES {
+            return Ok(None);
+        }
+        let payload = self.payload(chunk.offset, &chunk.header)?;
+        let changes = Changes::from_payload(payload, chunk.pages, self.version());
+        let changes = changes.map_err(|what| self.bad_checkpoint(chunk, what))?;
+        let Some((base, pages)) = changes.written() else { return Ok(None) };
+        if base as usize >= place {
+            return Err(self.bad_checkpoint(chunk, not_before(place, base)));
+        }
+        let CheckpointHead { tick, event, .. } = self.checkpoint_head(base as usize)?;
+        Ok(Some(WrittenSince { since: (tick, event), pages }))
+    }
+
     fn decode_checkpoint(&self, place: usize) -> Result<Checkpoint, TraceError> {
         let decoded = || self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = decoded().clone();
@@ -216,9 +244,7 @@ impl TraceReader {
             }
             let base = delta::base_of(&payload).map_err(bad)?;
             if base as usize >= at {
-                return Err(bad(format!(
-                    "checkpoint {at} is based on checkpoint {base}, which is not before it"
-                )));
+                return Err(bad(not_before(at, base)));
             }
             if chain.len() == CHAIN_MAX {
                 return Err(bad(too_long()));
@@ -230,7 +256,7 @@ impl TraceReader {
             (depth, chain_bytes) = (depth + 1, chain_bytes + payload.len() as u64);
             let is_short = depth <= CHAIN_MAX && chain_bytes <= CHAIN_BYTES_MAX;
             checkpoint = is_short
-                .then(|| Changes::from_payload(&payload, chunk.pages, self.version()))
+                .then(|| Changes::from_payload(payload, chunk.pages, self.version()))
                 .ok_or_else(too_long)
                 .and_then(|changes| changes?.apply(&checkpoint))
                 .and_then(|applied| applied.check(chunk.pages).map(|()| applied))

@@ -91,7 +91,7 @@ impl TraceAppender {
         let bad = |what| TraceError::BadCheckpoint { path: self.file.path.clone(), what };
         let pages = pages_after(self.pages, new_pages).map_err(bad)?;
         checkpoint.check(pages).map_err(bad)?;
-        let encoded = self.file.encode_checkpoint(checkpoint).map_err(bad)?;
+        let encoded = self.file.encode_checkpoint(checkpoint, None).map_err(bad)?;
         self.wants_index = true;
         self.change(|file| {
             file.write_pages(new_pages)?;

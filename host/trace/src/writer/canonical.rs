@@ -88,7 +88,7 @@ fn rewrite(from: &Path, to: &Path) -> Result<Saved, TraceError> {
             pages.renumber(memory);
         }
         let bad = |what| TraceError::BadCheckpoint { path: from.to_owned(), what };
-        let encoded = file.encode_checkpoint(&checkpoint).map_err(bad)?;
+        let encoded = file.encode_checkpoint(&checkpoint, None).map_err(bad)?;
         file.write_checkpoint(&checkpoint, encoded)?;
     }
     file.write_tail(&EndNote { ending, tick })?;

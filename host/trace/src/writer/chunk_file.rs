@@ -9,7 +9,7 @@ use crate::chunk::{
     self, CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, FILE_HEADER_BYTES, MAGIC, PAGE_BYTES,
     PAGES_PER_CHUNK_MAX,
 };
-use crate::delta::{self, Base, Encoded};
+use crate::delta::{self, Base, Encoded, Rewritten};
 use crate::error::TraceError;
 use crate::event::Tick;
 use crate::finding::Finding;
@@ -257,8 +257,12 @@ impl ChunkFile {
     ///
     /// # Errors
     /// A sentence, if it takes more room than a chunk has.
-    pub(super) fn encode_checkpoint(&self, checkpoint: &Checkpoint) -> Result<Encoded, String> {
-        delta::encode(checkpoint, self.checkpoints, self.base.as_ref())
+    pub(super) fn encode_checkpoint(
+        &self,
+        checkpoint: &Checkpoint,
+        rewritten: Option<&Rewritten>,
+    ) -> Result<Encoded, String> {
+        delta::encode(checkpoint, self.checkpoints, self.base.as_ref(), rewritten)
     }
 
     /// Writes a checkpoint whose pages and events are in the file, encoded by

@@ -6,6 +6,7 @@ use super::chunk_file::{ChunkFile, PAGE_CHUNK_BYTES};
 use super::{Close, Shared, State};
 use crate::checkpoint::Checkpoint;
 use crate::chunk::PAGE_BYTES;
+use crate::delta::Rewritten;
 use crate::error::TraceError;
 use crate::manifest::CheckpointPlan;
 use std::sync::{Arc, MutexGuard};
@@ -54,6 +55,20 @@ impl CheckpointSink {
     /// # Errors
     /// As [`CheckpointSink::put_pages`]; [`TraceError::BadCheckpoint`] if it names pages or events that are not there.
     pub fn put(&self, new_pages: Vec<u8>, checkpoint: Checkpoint) -> Result<(), TraceError> {
+        self.put_with(new_pages, checkpoint, None)
+    }
+
+    /// As [`CheckpointSink::put`], with what was written since an earlier checkpoint, if that is
+    /// known: it is written down if that is the one before.
+    ///
+    /// # Errors
+    /// As [`CheckpointSink::put`].
+    pub fn put_with(
+        &self,
+        new_pages: Vec<u8>,
+        checkpoint: Checkpoint,
+        rewritten: Option<Rewritten>,
+    ) -> Result<(), TraceError> {
         let pages = pages_after(self.page_count(), &new_pages).map_err(|what| self.bad(what))?;
         checkpoint.check_to_store(pages).map_err(|what| self.bad(what))?;
         let events = self.0.lock().encoder.next_event();
@@ -64,7 +79,7 @@ impl CheckpointSink {
         }
         self.put_pages(new_pages)?;
         let state = self.has_room_for(0)?;
-        self.push(state, Pending::Checkpoint(Box::new(checkpoint)), 0);
+        self.push(state, Pending::Checkpoint(Box::new((checkpoint, rewritten))), 0);
         Ok(())
     }
 
@@ -127,23 +142,25 @@ pub(super) fn pages_after(before: u32, new_pages: &[u8]) -> Result<u32, String> 
 pub(super) enum Pending {
     Pages { pages: Vec<u8>, written: usize },
     Plan(CheckpointPlan),
-    Checkpoint(Box<Checkpoint>),
+    Checkpoint(Box<(Checkpoint, Option<Rewritten>)>),
 }
 
 impl Pending {
     /// Whether events have to be written before it.
     pub(super) fn waits_for(&self, events: u64) -> bool {
-        matches!(self, Pending::Checkpoint(checkpoint) if checkpoint.event.0 > events)
+        matches!(self, Pending::Checkpoint(pending) if pending.0.event.0 > events)
     }
 
     /// Writes the next part of it. Gives how many bytes of pages that were, and whether it was the
     /// last part.
     pub(super) fn write_part(&mut self, file: &mut ChunkFile) -> Result<(usize, bool), TraceError> {
         match self {
-            Pending::Checkpoint(checkpoint) => {
+            Pending::Checkpoint(pending) => {
+                let (checkpoint, rewritten) = &**pending;
                 // `put` has seen that it fits.
                 let bad = |what| TraceError::BadCheckpoint { path: file.path.clone(), what };
-                let encoded = file.encode_checkpoint(checkpoint).map_err(bad)?;
+                let encoded =
+                    file.encode_checkpoint(checkpoint, rewritten.as_ref()).map_err(bad)?;
                 file.write_checkpoint(checkpoint, encoded)?;
                 Ok((0, true))
             }

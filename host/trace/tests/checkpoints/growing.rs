@@ -1,8 +1,9 @@
 //! Recordings that are given checkpoints while they are made.
 
 use super::*;
+use std::ops::Range;
 use std::time::{Duration, Instant};
-use wrr_trace::Tail;
+use wrr_trace::{Rewritten, Tail, WrittenSince};
 
 #[test]
 fn checkpoints_are_put_while_events_are_recorded() {
@@ -75,6 +76,38 @@ fn a_checkpoint_takes_as_much_room_as_what_changed() {
     for i in (0..written.len()).rev().chain(0..written.len()) {
         assert_eq!(reader.checkpoint(i).unwrap(), written[i], "{i}");
     }
+}
+
+#[test]
+fn what_was_written_before_a_checkpoint_is_said_if_it_is_known_since_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.wrr");
+    let writer = start(&path, false);
+    let sink = writer.checkpoint_sink();
+    let mut runs: Vec<(u32, u32, u32)> = (0..8).map(|i| (2 * i, i + 1, 1)).collect();
+    let at = |tick| Checkpoint { tick: Tick(tick), ..checkpoint_of(&runs) };
+    let since =
+        |tick| Rewritten { since: (Tick(tick), EventIndex(0)), pages: vec![(0, 9..12), (3, 1..2)] };
+    sink.put_with(pages(1..9), at(10), Some(since(0))).unwrap();
+    sink.put_with(Vec::new(), at(20), Some(since(10))).unwrap();
+    sink.put_with(Vec::new(), at(30), Some(since(10))).unwrap();
+    sink.put_with(Vec::new(), at(40), None).unwrap();
+    runs[2].1 = 9;
+    let last = Checkpoint { tick: Tick(50), ..checkpoint_of(&runs) };
+    sink.put_with(page(9), last, Some(since(40))).unwrap();
+    assert!(writer.finish(Ending::Exited { code: 0 }, Tick(20_000)).1.is_none());
+    let reader = TraceReader::open(&path).unwrap();
+    reader.check_all().unwrap();
+    let written = |i| reader.written_before_checkpoint(i).unwrap();
+    let expected = |tick, more: &[Range<u32>]| {
+        let Rewritten { since, mut pages } = since(tick);
+        pages.extend(more.iter().map(|pages| (0, pages.clone())));
+        Some(WrittenSince { since, pages })
+    };
+    let found: Vec<_> = (0..5).map(written).collect();
+    // The first one is whole; the third one says nothing about the second.
+    let page_4 = std::slice::from_ref(&(4..5));
+    assert_eq!(found, [None, expected(10, &[]), None, None, expected(40, page_4)]);
 }
 
 #[test]

@@ -365,7 +365,8 @@ fn changes_without_a_base_that_stands_before_them_are_refused() {
     let host = postcard::to_stdvec(&HostState::for_world(1, 2, false)).unwrap();
     // One memory of 64 KiB in which page 3 is page 1 of the file; nothing else.
     let rest = [&[0, 0, 1, 0x80, 0x80, 4, 1, 3, 1, 1, 0, 0, 0][..], &host].concat();
-    let changes = |base: u8| [&[base][..], &FRONT, &rest].concat();
+    let after = |front: &[u8]| [front, &FRONT, &rest].concat();
+    let changes = |base: u8| after(&[base, 0]);
     let with_changes = |payloads: &[Vec<u8>]| {
         let mut parts = parts(folder.path());
         let at = parts.iter().rposition(|(kind, _)| *kind == ChunkKind::CHECKPOINT).unwrap() + 1;
@@ -395,12 +396,16 @@ fn changes_without_a_base_that_stands_before_them_are_refused() {
     expect(&[changes(100)], "which is not before it");
     expect(&[vec![]], "the base of a checkpoint");
     expect(&[changes(whole - 1)[..9].to_vec()], "");
+    expect(&[after(&[whole - 1, 2])], "2 where 0 or 1 says whether pages follow");
+    expect(&[after(&[whole - 1, 1, 0xff, 0xff, 3])], "65535 ranges of pages claimed");
+    let endless = [&[whole - 1, 1, 1, 0][..], &[0xff, 0xff, 0xff, 0xff, 0xf], &[1]].concat();
+    expect(&[after(&endless)], "a range of pages from 4294967295 has no end");
     // A chain that is too long.
     let chain: Vec<Vec<u8>> = (0..65).map(|i| changes(whole - 1 + i)).collect();
     expect(&chain, "more than 64 checkpoints");
     with_changes(&chain[..64]).check_all().unwrap();
     // Another number of memories than its base has.
-    let none = [&[whole - 1][..], &FRONT, &[0, 0, 0, 0, 0, 0], &host].concat();
+    let none = [&[whole - 1, 0][..], &FRONT, &[0, 0, 0, 0, 0, 0], &host].concat();
     expect(&[none], "it changes 0 memories");
 }
 
