@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
 use wrr::{
-    Backward, Checkpoints, Error, Job, Judged, LookAt, Looked, Looker, Moment, Quest,
+    Backward, Checkpoints, Error, Job, Judged, LookAt, Looked, Looker, Moment, Position, Quest,
     RecordOptions, Searched, Spacing, Target, Test, Trace, View, Walker, record,
 };
 
-/// Stores small numbers into 16 words, and asks the host something now and then.
+/// Stores small numbers into 16 words on pages of their own, into the last ones seldom, and asks the
+/// host something now and then.
 const PROGRAM: &str = r#"(module
     (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
-    (memory (export "memory") 2)
+    (memory (export "memory") 4)
     (func $other (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
     (func (export "_start") (local $x i32) (local $n i32)
       (local.set $x (i32.const 12345))
@@ -22,7 +23,11 @@ const PROGRAM: &str = r#"(module
       loop $l
         (local.set $x (i32.add (i32.mul (local.get $x) (i32.const 1103515245)) (i32.const 12345)))
         (i32.store
-          (i32.mul (i32.and (i32.shr_u (local.get $x) (i32.const 8)) (i32.const 0xf)) (i32.const 1028))
+          (i32.mul
+            (i32.and
+              (i32.and (i32.shr_u (local.get $x) (i32.const 8)) (i32.const 0xf))
+              (i32.shr_u (local.get $x) (i32.const 20)))
+            (i32.const 4100))
           (i32.shr_u (local.get $x) (i32.const 30)))
         (if (i32.eqz (i32.and (local.get $x) (i32.const 0x70000)))
           (then (local.set $x (call $other (local.get $x)))))
@@ -33,7 +38,7 @@ const PROGRAM: &str = r#"(module
 
 /// The address of one of the words.
 fn address(number: u32) -> u32 {
-    1028 * (number % 16)
+    4100 * (number % 16)
 }
 
 fn recorded(folder: &Path, every_ticks: Option<u64>) -> Trace<'static> {
@@ -42,7 +47,9 @@ fn recorded(folder: &Path, every_ticks: Option<u64>) -> Trace<'static> {
     let checkpoints =
         every_ticks.map(|ticks| Checkpoints { spacing: Spacing::Ticks(ticks), tracker: None });
     record(job, &path, RecordOptions { checkpoints, ..RecordOptions::default() }).unwrap();
-    Trace::open(&path).unwrap()
+    let trace = Trace::open(&path).unwrap();
+    assert_eq!(trace.reader().checkpoints().is_empty(), every_ticks.is_none());
+    trace
 }
 
 /// A test, and how it is searched for.
@@ -65,7 +72,7 @@ enum Way {
     Forward,
     /// Each place is confirmed.
     Confirmed,
-    /// The first places cannot be judged.
+    /// As noted, but some places cannot be judged.
     Unclear,
 }
 
@@ -110,11 +117,9 @@ impl Quest for Wanted {
     }
 
     fn judge(&mut self, walker: &mut Walker<'_>) -> Result<Judged, Error> {
-        Ok(match self.is_it(walker.position().tick) {
-            _ if self.way == Way::Unclear => {
-                self.way = Way::Confirmed;
-                Judged::Unclear
-            }
+        let Position { tick, .. } = walker.position();
+        Ok(match self.is_it(tick) {
+            _ if self.way == Way::Unclear && tick.0.is_multiple_of(3) => Judged::Unclear,
             true => Judged::Found,
             false => Judged::Missed,
         })
@@ -248,6 +253,25 @@ fn a_search_that_is_interrupted_while_it_runs_leaves_the_position() {
         assert_eq!(searched, Searched::Interrupted);
         assert_eq!((walker.position(), walker.state_hash().unwrap()), (position, hash));
         assert_eq!(walker.progress().share(), None, "nothing is being done");
+    }
+}
+
+#[test]
+fn stretches_in_which_nothing_was_written_that_matters_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = recorded(folder.path(), Some(50));
+    let mut walker = trace.walk(Arc::default()).unwrap();
+    walker.set_near_ticks(10);
+    let words = vec![address(15)];
+    // It is never that.
+    let test = Test::Not(Box::new(Test::Differ { words: words.clone(), held: vec![99] }));
+    for (words, is_passed) in [(Some(words), true), (Some(vec![address(0)]), false), (None, false)]
+    {
+        walker.go_to(&Moment::Percent(95.0)).unwrap();
+        let before = walker.stats().skipped;
+        let mut wanted = Wanted { test: test.clone(), way: Way::Noted, divisor: 1, words };
+        assert_eq!(walker.search_back(&mut wanted).unwrap(), Searched::Nothing);
+        assert_eq!(walker.stats().skipped - before > 20, is_passed);
     }
 }
 

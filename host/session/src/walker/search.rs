@@ -27,8 +27,8 @@ const ALONE: u32 = 2;
 /// In a long window states are kept at so many places.
 const PARTS: u64 = 8;
 
-/// After so many places that were not what is searched for, windows are looked at from their
-/// beginnings: then each place is judged where the run comes to it anyway.
+/// After so many places close to each other that were not what is searched for, one window is
+/// looked at from its beginning: then each place is judged where the run comes to it anyway.
 const MISSES_MAX: u32 = 8;
 
 /// What a search came to.
@@ -88,9 +88,9 @@ pub trait Quest {
         Ok(())
     }
 
-    /// The walker stands where a search backward begins, or at a place that was not what is
-    /// searched for: which tests find the last place before. `None`: each window is looked at from
-    /// its beginning, with the methods above.
+    /// The walker stands where a search backward begins, at a place that was not what is searched
+    /// for, or where a window begins that was looked at from there: which tests find the last place
+    /// before. `None`: the next window is looked at from its beginning, with the methods above.
     ///
     /// # Errors
     /// What it needs cannot be found out.
@@ -119,8 +119,8 @@ pub enum Judged {
     Found,
     /// Not that: the search goes on before it.
     Missed,
-    /// It cannot be said here: what is before the last place that was judged is looked at from the
-    /// beginnings of windows.
+    /// It cannot be said here: the window before the last place that was judged is looked at from
+    /// its beginning.
     Unclear,
 }
 
@@ -146,8 +146,30 @@ impl Backward {
     }
 }
 
-/// A tick that is none.
+/// Stands for no tick.
 const NO_TICK: u64 = u64::MAX;
+
+/// The last places that a search backward has come to and that were not what is searched for.
+#[derive(Default)]
+struct Misses {
+    last: Option<Tick>,
+    count: u32,
+}
+
+impl Misses {
+    /// There is one more. Whether there were many that lie no further apart than so many ticks; then
+    /// they are counted anew.
+    fn are_many(&mut self, tick: Tick, near_ticks: u64) -> bool {
+        let is_near = self.last.is_some_and(|last| last.0.saturating_sub(tick.0) <= near_ticks);
+        self.count = if is_near { self.count + 1 } else { 1 };
+        self.last = Some(tick);
+        let are_many = self.count >= MISSES_MAX;
+        if are_many {
+            *self = Misses::default();
+        }
+        are_many
+    }
+}
 
 fn tick_in(noted: &AtomicU64) -> Option<Tick> {
     let tick = noted.load(Ordering::Relaxed);
@@ -266,7 +288,8 @@ impl Walker<'_> {
     ) -> Result<Searched, Error> {
         let mut upper = Bound { at: from, is_in: false };
         let mut window = self.near_ticks;
-        let (mut misses, mut passed) = (0, 0);
+        let mut passed = 0;
+        let mut misses = Misses::default();
         let mut backward = quest.backward(self)?;
         loop {
             if let Some(words) = backward.as_ref().and_then(|backward| backward.words.as_ref()) {
@@ -296,6 +319,9 @@ impl Walker<'_> {
             }
             self.go_on_to_passage(upper.at)?;
             let lower = self.position();
+            if backward.is_none() {
+                self.keep()?;
+            }
             self.progress.count(true);
             let searched = match &backward {
                 Some(backward) => self.last_noted(quest, backward, upper),
@@ -314,11 +340,10 @@ impl Walker<'_> {
                         Judged::Found => return Ok(Searched::Found),
                         Judged::Unclear => backward = None,
                         Judged::Missed => {
-                            misses += 1;
                             upper = Bound { at: self.position(), is_in: false };
-                            backward = match misses < MISSES_MAX {
-                                true => quest.backward(self)?,
-                                false => None,
+                            backward = match misses.are_many(upper.at.tick, self.near_ticks) {
+                                true => None,
+                                false => quest.backward(self)?,
                             };
                         }
                     }
@@ -328,6 +353,10 @@ impl Walker<'_> {
                     passed += u32::from(self.is_checkpoint_between(lower, upper.at));
                     upper = Bound { at: lower, is_in: true };
                     window = window.saturating_mul(2);
+                    if backward.is_none() {
+                        self.return_to(lower)?;
+                        backward = quest.backward(self)?;
+                    }
                 }
             }
         }

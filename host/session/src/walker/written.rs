@@ -1,14 +1,19 @@
-//! What was written between two checkpoints, as far as the trace says so.
+//! What was written between two checkpoints, as far as the trace says so: a search passes over a
+//! stretch in which nothing was written that matters.
 //!
-//! The page lists of two checkpoints give the pages whose contents differ. A page that was written
-//! in between and holds the same again is not among them: a value that has changed and changed
-//! back. So page lists alone do not allow a search to pass over a stretch; the trace has to list
-//! those pages too.
+//! The page lists of two checkpoints alone do not allow that: a page that was written in between may
+//! hold the same again, with a value that has changed and changed back. So the trace lists those
+//! pages too.
 
 use super::Walker;
 use std::collections::BTreeMap;
-use std::ops::Range;
-use wrr_trace::{Checkpoint, EventIndex, MemoryState, PageId, Tick, TraceReader};
+use wrr_trace::{TraceReader, WrittenSince};
+
+/// A stretch may be covered by a checkpoint so many places later: others were added in between.
+const LATER_MAX: usize = 16;
+
+/// How many checkpoints' lists stay decoded.
+const DECODED_MAX: usize = 64;
 
 /// The number of the page that holds a byte.
 fn page_of(at: u64) -> u32 {
@@ -24,106 +29,60 @@ pub(super) fn pages_of(words: &[u32]) -> Vec<u32> {
     pages
 }
 
-/// What a checkpoint says about memory 0 since an earlier one.
-struct Since<'c> {
-    /// The earlier one.
-    tick: Tick,
-    event: EventIndex,
-    /// The pages that were written in between although they hold the same in both.
-    rewritten: &'c [Range<u32>],
-}
-
-/// What a checkpoint says about what was written before it. `None`: nothing.
-fn since(_checkpoint: &Checkpoint) -> Option<Since<'_>> {
-    None
-}
-
-/// The page's id: 0 for one that is zero, `None` for one that is not there.
-fn id_of(memory: &MemoryState, page: u32) -> Option<PageId> {
-    if u64::from(page) >= memory.bytes / wrr_trace::PAGE_BYTES as u64 {
-        return None;
-    }
-    let before = memory.runs.partition_point(|run| run.page <= page);
-    let run = before.checked_sub(1).map(|at| memory.runs[at]);
-    Some(match run.filter(|run| page - run.page < run.count) {
-        Some(run) => PageId(run.id.0 + (page - run.page)),
-        None => PageId(0),
+/// Whether one of some pages of memory 0 is among those that were written. `pages` ascend.
+fn is_written(pages: &[u32], written: &WrittenSince) -> bool {
+    let of_memory = written.pages.iter().filter(|(memory, _)| *memory == 0);
+    of_memory.map(|(_, range)| range).any(|range| {
+        let next = pages.partition_point(|page| *page < range.start);
+        pages.get(next).is_some_and(|page| *page < range.end)
     })
 }
 
-/// Whether one of some pages was written between two states of a memory. `rewritten` are those that
-/// were written and hold the same in both.
-fn is_written(
-    pages: &[u32],
-    earlier: &MemoryState,
-    later: &MemoryState,
-    rewritten: &[Range<u32>],
-) -> bool {
-    pages.iter().any(|page| {
-        id_of(earlier, *page) != id_of(later, *page)
-            || rewritten.iter().any(|range| range.contains(page))
-    })
-}
-
-/// The checkpoints that were decoded, by their numbers in the trace.
+/// What checkpoints say was written before them, by their numbers in the trace.
 #[derive(Default)]
-pub(super) struct Decoded(BTreeMap<usize, Option<Checkpoint>>);
-
-/// How many stay decoded.
-const DECODED_MAX: usize = 4;
+pub(super) struct Decoded(BTreeMap<usize, Option<WrittenSince>>);
 
 impl Decoded {
-    fn get(&mut self, reader: &TraceReader, number: usize) -> Option<&Checkpoint> {
+    fn get(&mut self, reader: &TraceReader, number: usize) -> Option<&WrittenSince> {
         if self.0.len() >= DECODED_MAX {
             self.0.retain(|decoded, _| *decoded == number);
         }
-        self.0.entry(number).or_insert_with(|| reader.checkpoint(number).ok()).as_ref()
+        let decoded = self.0.entry(number);
+        let written = || reader.written_before_checkpoint(number).ok().flatten();
+        decoded.or_insert_with(written).as_ref()
     }
 }
 
 impl Walker<'_> {
     /// Whether it is known that none of some pages of memory 0 was written between a checkpoint and
-    /// the one after it. `place` is the earlier one's, in the order of ticks.
+    /// the one after it. `place` is the earlier one's, in the order of ticks; `pages` ascend.
     pub(super) fn is_untouched(&mut self, place: usize, pages: &[u32]) -> bool {
         let reader = self.trace.reader();
-        let Some((_, later)) = self.checkpoints.get(place + 1).copied() else { return false };
-        let Some(checkpoint) = self.decoded.get(reader, later) else { return false };
-        let Some(Since { tick, event, rewritten }) = since(checkpoint) else { return false };
-        let rewritten = rewritten.to_vec();
-        let Some(memory) = checkpoint.memories.first().cloned() else { return false };
-        // Others may have been added in between.
-        let earlier = self.checkpoints[..=place]
-            .iter()
-            .find(|(at, _)| (at.tick, at.event) == (tick, event))
-            .and_then(|(_, number)| self.decoded.get(reader, *number));
-        let earlier = earlier.and_then(|earlier| earlier.memories.first());
-        earlier.is_some_and(|earlier| !is_written(pages, earlier, &memory, &rewritten))
+        let Some((earlier, _)) = self.checkpoints.get(place).copied() else { return false };
+        let later = self.checkpoints[place + 1..].iter().take(LATER_MAX);
+        for (_, number) in later {
+            if let Some(written) = self.decoded.get(reader, *number) {
+                let covers = written.since <= (earlier.tick, earlier.event);
+                return covers && !is_written(pages, written);
+            }
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wrr_trace::PageRun;
-
-    fn memory(runs: &[(u32, u32, u32)]) -> MemoryState {
-        let run = |&(page, id, count): &(u32, u32, u32)| PageRun { page, id: PageId(id), count };
-        MemoryState { bytes: 64 << 10, runs: runs.iter().map(run).collect() }
-    }
+    use wrr_trace::{EventIndex, Tick};
 
     #[test]
-    fn a_page_is_written_if_its_contents_differ_or_were_written_again() {
-        let earlier = memory(&[(0, 1, 4), (8, 9, 1)]);
-        let later = memory(&[(0, 1, 2), (2, 20, 1), (3, 4, 1), (9, 9, 1)]);
-        let written =
-            |page: u32| is_written(&[page], &earlier, &later, std::slice::from_ref(&(5..6)));
-        let expected = [2, 5, 8, 9];
-        let found: Vec<u32> = (0..16).filter(|page| written(*page)).collect();
-        assert_eq!(found, expected);
-        assert!(is_written(&[0, 1, 2], &earlier, &later, &[]));
-        assert!(!is_written(&[0, 1, 3, 5], &earlier, &later, &[]));
-        // A page that neither has is not written.
-        assert!(!is_written(&[16], &earlier, &later, &[]));
+    fn a_page_is_written_if_a_range_of_memory_0_has_it() {
+        let pages = vec![(0, 9..10), (0, 2..4), (1, 0..9), (0, 7..8)];
+        let written = WrittenSince { since: (Tick(0), EventIndex(0)), pages };
+        let found: Vec<u32> = (0..16).filter(|page| is_written(&[*page], &written)).collect();
+        assert_eq!(found, [2, 3, 7, 9]);
+        assert!(is_written(&[0, 1, 3, 12], &written));
+        assert!(!is_written(&[0, 1, 4, 6, 8, 12], &written));
     }
 
     #[test]
