@@ -1,18 +1,19 @@
-//! The allocator, which notes what is allocated while a debugger evaluates: that is no part of the program, and neither is what the allocator itself reads. Otherwise
-//! it costs a look at a flag.
+//! The allocator, which notes what is allocated while a debugger evaluates: that is no part of the
+//! program, and neither is what the allocator itself reads. When nothing is noted, it costs a look at a
+//! flag.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-/// How many allocations are noted at most; what is behind is taken for the program's.
+/// How many allocations are noted at most; what comes after is taken for the program's.
 const NOTES_MAX: usize = 1 << 14;
 
 /// The system's allocator, and the notes: pairs of an address and a length.
 pub struct Noting {
     is_on: AtomicBool,
     count: AtomicUsize,
-    /// Is written whenever the system's allocator is entered and left.
+    /// Written whenever the system's allocator is entered and left.
     border: AtomicU32,
     notes: UnsafeCell<[[u32; 2]; NOTES_MAX]>,
 }
@@ -31,21 +32,25 @@ impl Noting {
         }
     }
 
-    /// Notes from now on.
-    pub fn begin(&self) {
+    /// Notes from now on. The stack below an address is memory of the evaluation, too: it reads what
+    /// others have left there, where it copies more than it uses. (The linker puts the stack before
+    /// everything else.)
+    pub fn begin(&self, stack: *const u8) {
         self.count.store(0, Ordering::Relaxed);
+        self.note(std::ptr::null_mut(), stack as usize);
         self.is_on.store(true, Ordering::Relaxed);
     }
 
-    /// Notes no more. Gives what was noted. What is read from here on is no part of the evaluation either: the border is crossed for good.
+    /// Notes no more. Gives what was noted. What is read from here on is no part of the evaluation
+    /// either: the border is crossed for good, before the list is allocated, so that an evaluation does
+    /// not depend on the allocator's own words, which change all the time.
     pub fn end(&self) -> Vec<[u32; 2]> {
         self.is_on.store(false, Ordering::Relaxed);
+        self.cross(true);
         let count = self.count.load(Ordering::Relaxed).min(NOTES_MAX);
         // SAFETY: nobody writes to the notes, as nothing is noted.
         let notes = unsafe { &*self.notes.get() };
-        let notes = notes[..count].to_vec();
-        self.cross(true);
-        notes
+        notes[..count].to_vec()
     }
 
     /// The address of the word that is written whenever the system's allocator is entered and left.

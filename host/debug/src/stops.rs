@@ -8,7 +8,9 @@ use crate::watch::{Baseline, Change, Watching, Watchpoint};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use wrr::format::Tick;
-use wrr::{Backward, Error, Judged, LookAt, Looked, Looker, Quest, Target, Test, View, Walker};
+use wrr::{
+    Backward, Error, Judged, LookAt, Looked, Looker, Position, Quest, Target, Test, View, Walker,
+};
 
 /// A breakpoint that was hit, and when.
 type BreakpointAt = (Tick, BreakpointId);
@@ -51,6 +53,8 @@ pub(crate) struct Stops {
     pub stands_before_effect: bool,
     /// Where the search backward begins.
     from: Option<Target>,
+    /// Where what is watched was looked at last, in a search backward.
+    looked_at: Option<Position>,
     /// The lookers of a search backward are asked about breakpoints alone.
     is_noting: bool,
     /// A condition could not be evaluated.
@@ -69,6 +73,7 @@ impl Stops {
             seen_at: Tick(0),
             stands_before_effect: false,
             from: None,
+            looked_at: None,
             is_noting: false,
             failure: None,
             past: Arc::default(),
@@ -124,6 +129,7 @@ impl Stops {
         }
         let from = self.from.unwrap_or(Target::Tick(here));
         *locked(&self.watching) = watching;
+        self.looked_at = Some(walker.position());
         if !is_clear {
             return Ok(None);
         }
@@ -134,7 +140,8 @@ impl Stops {
         Ok(Some(true))
     }
 
-    /// Whether something has happened to what is watched, since the last time and up to where the walker stands.
+    /// Whether something has happened to what is watched, since the last time and up to where the
+    /// walker stands.
     fn look_at_watched(&mut self, walker: &mut Walker<'_>) -> Result<bool, Error> {
         let interpreter = self.wanted.interpreter.clone();
         let here = walker.position().tick;
@@ -228,6 +235,7 @@ impl Quest for Stops {
     fn begin(&mut self, walker: &mut Walker<'_>, until: Target) -> Result<(), Error> {
         let interpreter = self.wanted.interpreter.clone();
         self.is_noting = false;
+        self.looked_at = None;
         self.window(walker);
         let mut watching = std::mem::take(&mut *locked(&self.watching));
         let here = walker.position().tick;
@@ -257,7 +265,7 @@ impl Quest for Stops {
     fn backward(&mut self, walker: &mut Walker<'_>) -> Result<Option<Backward>, Error> {
         let interpreter = self.wanted.interpreter.clone();
         let here = walker.position();
-        let is_first = self.from.is_none();
+        let is_known = self.looked_at == Some(here);
         self.from.get_or_insert(match here.in_call {
             true => Target::Event(here.event),
             false => Target::Tick(here.tick),
@@ -269,7 +277,8 @@ impl Quest for Stops {
                 continue;
             }
             // Where a place was judged it has been looked at.
-            if is_first {
+            if !is_known {
+                one.forget();
                 one.look(interpreter.as_deref(), walker, &self.wanted.baseline)?;
             }
             is_clear &= one.is_clear();
@@ -280,6 +289,7 @@ impl Quest for Stops {
         let words: Option<Vec<Vec<u32>>> =
             searched().map(|one| one.words_back(interpreter.as_deref())).collect();
         *locked(&self.watching) = watching;
+        self.looked_at = Some(here);
         self.is_noting = is_clear;
         let ask = self.breakpoints_test();
         Ok(is_clear.then(|| Backward {

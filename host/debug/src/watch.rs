@@ -235,6 +235,11 @@ impl Watching {
         !self.over
     }
 
+    /// What it is has to be found out anew.
+    pub fn forget(&mut self) {
+        self.seen = Seen::Unknown;
+    }
+
     /// Whether it is searched for.
     pub fn is_searched(&self) -> bool {
         !self.over
