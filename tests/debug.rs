@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 use support::*;
-use wrr::{CodeCache, Moment, Trace};
+use wrr::{CodeCache, Moment, SeekOptions, Trace};
 use wrr_debug::{Debugger, Direction, Evaluated, Why};
 
 /// The plain tests.
@@ -79,6 +79,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "real_work_is_replayed_without_a_divergence",
         recording::real_work_is_replayed_without_a_divergence,
+    ),
+    (
+        "states_of_python_are_the_same_by_seek_and_from_the_start",
+        recording::states_of_python_are_the_same_by_seek_and_from_the_start,
     ),
     (
         "every_change_of_a_value_is_found_in_both_directions",
@@ -198,7 +202,7 @@ fn first_difference(expected: &str, found: &str) -> Option<String> {
         lines[from.min(lines.len())..to.min(lines.len())].join("\n")
     };
     Some(format!(
-        "at line {}, behind\n{}\nexpected:\n{}\nfound:\n{}",
+        "at line {}, after\n{}\nexpected:\n{}\nfound:\n{}",
         same + 1,
         part(&expected, same.saturating_sub(8), same),
         part(&expected, same, same + 8),

@@ -104,3 +104,32 @@ pub fn real_work_is_replayed_without_a_divergence() {
         expect_code(&finish(wrr(folder).args(["verify", &trace]), b""), 0);
     }
 }
+
+pub fn states_of_python_are_the_same_by_seek_and_from_the_start() {
+    let folder = scratch();
+    let folder = folder.path();
+    let program = "import json\n\
+        data = {}\n\
+        for step in range(12):\n\
+        \x20   data[step] = [(i * 7919 + step) % 1009 for i in range(150)]\n\
+        \x20   assert json.loads(json.dumps(data)) == {str(key): data[key] for key in data}\n";
+    let spaced = ["py", "-o", "t.wrr", "--checkpoint-every", "1000000ticks", "-c", program];
+    expect_code(&finish(wrr(folder).args(spaced), b""), 0);
+    let cache = CodeCache::in_dir(&root().join("target/test-cache"));
+    let trace = Trace::open(&folder.join("t.wrr")).unwrap().with(Some(cache), &());
+    let end = trace.reader().end_tick().unwrap().0;
+    let state = |moment: &Moment, checkpoints: bool| {
+        let mut playback = trace.seek(moment, SeekOptions { checkpoints }).unwrap();
+        let seek = playback.seek();
+        (playback.state_hash().unwrap(), playback.position(), seek.checkpoint_tick.is_some())
+    };
+    let mut near_ones = 0;
+    for i in 0..50 {
+        let moment = Moment::Tick(spread(i, end));
+        let (near, far) = (state(&moment, true), state(&moment, false));
+        assert_eq!((near.0, near.1), (far.0, far.1), "{moment:?}");
+        assert!(!far.2);
+        near_ones += u32::from(near.2);
+    }
+    assert!(near_ones > 20, "{near_ones} of 50");
+}
