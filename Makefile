@@ -5,6 +5,8 @@
 # make portable  the same traces on other platforms, cross-built: PLATFORMS="…"    make portable-full   all of them, and CPython
 
 CARGO ?= cargo
+# That of Cargo: `dev` shares everything with `make test`.
+PROFILE ?= release
 FUZZ_SECONDS ?= 60
 PLATFORMS ?= x86_64 i686 aarch64 s390x windows
 CHECK_MACOS ?= --check-macos
@@ -12,16 +14,18 @@ CHECK_MACOS ?= --check-macos
 # The tests of `real` and `portable` are built with the same features, so that they share one wrr.
 FEATURES = --features real,portable
 
+WRR = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/wrr
+
 .PHONY: demo setup build test test-full portable portable-full real bench fuzz lint
 
 demo: setup build
-	examples/demo.sh
+	WRR=$(CURDIR)/$(WRR) examples/demo.sh
 
 setup:
 	rustup target add wasm32-wasip1
 
 build: setup
-	$(CARGO) build --release --locked
+	$(CARGO) build --profile $(PROFILE) --locked
 
 test: setup
 	$(CARGO) test --workspace --locked
@@ -31,7 +35,7 @@ test-full: setup
 
 portable: setup
 	scripts/portable.sh $(PLATFORMS) $(CHECK_MACOS)
-	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --release --locked $(FEATURES) --test portable
+	WRR_PLATFORMS="$(PLATFORMS)" $(CARGO) test --profile $(PROFILE) --locked $(FEATURES) --test portable
 
 portable-full: setup
 	scripts/fetch-real-programs.sh
@@ -39,7 +43,7 @@ portable-full: setup
 
 real: setup
 	scripts/fetch-real-programs.sh
-	$(CARGO) test --release --locked $(FEATURES) --test real
+	$(CARGO) test --profile $(PROFILE) --locked $(FEATURES) --test real
 
 bench: setup build
 	scripts/fetch-real-programs.sh

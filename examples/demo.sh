@@ -3,7 +3,7 @@
 # backwards to the cause.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-wrr=$PWD/target/release/wrr
+wrr=${WRR:-$PWD/target/release/wrr}
 example=$PWD/examples/debug/objects
 
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }

@@ -3,7 +3,7 @@
 # folder under `wrr record`; then the recording is replayed in an empty directory, without that folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-wrr=$PWD/target/release/wrr
+wrr=${WRR:-$PWD/target/release/wrr}
 rg=$PWD/real/rg/bin/rg.wasm
 
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }

@@ -55,7 +55,11 @@ fn world() -> tempfile::TempDir {
 #[cfg(unix)]
 fn the_example_of_branching_runs() {
     let example = root().join("examples/branch/run.sh");
-    let output = std::process::Command::new(example).arg("12").output().unwrap();
+    let output = std::process::Command::new(example)
+        .arg("12")
+        .env("WRR", env!("CARGO_BIN_EXE_wrr"))
+        .output();
+    let output = output.unwrap();
     expect_code(&output, 0);
     let said = text(&output.stdout);
     assert!(said.contains("12 runs, 0 of them with another exit code than 0"), "{said}");

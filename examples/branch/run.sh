@@ -2,7 +2,7 @@
 # Set up once, test many: SymPy's own tests in CPython, each from the same state. Usage: examples/branch/run.sh [TESTS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-wrr=$PWD/target/release/wrr
+wrr=${WRR:-$PWD/target/release/wrr}
 python=$PWD/real/python/python.wasm
 tests=${1:-200}
 
