@@ -38,7 +38,7 @@ CHECKPOINT_LINE = re.compile(
 )
 
 BANK = ROOT / "bench/bank.py"
-BANK_ROUNDS_A_SECOND = 30
+BANK_ROUNDS_A_SECOND = 110
 
 LONG_LOOPS = {
     "CPython": (PYTHON, ["/bench/long_loop.py", 6_000_000], SCRIPTS),

@@ -130,7 +130,6 @@ def search_bank(session):
         ("bank.moves", "", "self.moves += 1"),
         ("bank.rules.limit", "500 -> 600\n", "bank.rules.limit = 600"),
         ("bank.accounts[0].kind", "'new' -> 'regular'\n", 'bank.accounts[0].kind = "regular"'),
-        ("sum(a.balance for a in bank.accounts) % 10", "0 -> 1\n", "bank.accounts[117].balance += 1"),
     ]
     for number, (watched, change, statement) in enumerate(questions, 1):
         yield "`go crash`", session.carry_out("go crash", statement=BANK_FAILS)
