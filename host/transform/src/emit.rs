@@ -15,6 +15,7 @@ mod feedback;
 
 use self::accesses::access;
 use self::atomics::atomic;
+pub(crate) use self::checks::{append_body, runs_of};
 use crate::coverage::Counters;
 use crate::module::Module;
 use crate::plan::{Block, BlockKind, Plan, Site};
@@ -38,6 +39,10 @@ pub(crate) enum Helper {
     Reference(u32),
     /// Appends a reference of this type to those that are saved.
     Save(RefType),
+    /// Begins a record after those of saved frames, of a function's frame at a site.
+    Header,
+    /// Appends so many numbers of a type, at most [`RUN_MAX`], to the last record.
+    Numbers(ValType, u32),
     /// Takes the next saved reference of this type.
     Load(RefType),
     /// Some value of a type that has no null.

@@ -13,6 +13,8 @@ pub(crate) fn helper_name(helper: Helper) -> String {
         Helper::InitTable { segment, table } => format!("init_table.{segment}.{table}"),
         Helper::Reference(function) => format!("ref.{function}"),
         Helper::Save(ty) => format!("save.{}", type_name(ty)),
+        Helper::Header => "header".to_owned(),
+        Helper::Numbers(ty, count) => format!("save.{count}.{ty:?}").to_lowercase(),
         Helper::Load(ty) => format!("load.{}", type_name(ty)),
         Helper::Zero(ty) => format!("zero.{}", type_name(ty)),
         Helper::Data => "data".to_owned(),
@@ -46,6 +48,10 @@ pub(crate) fn helper_signature(module: &Module, helper: Helper) -> Signature {
             let heap_type = HeapType::Concrete(module.functions[function as usize]);
             let ty = RefType { nullable: false, heap_type };
             Signature { params: Vec::new(), results: vec![ValType::Ref(ty)] }
+        }
+        Helper::Header => Signature { params: vec![ValType::I32; 2], results: Vec::new() },
+        Helper::Numbers(ty, count) => {
+            Signature { params: vec![ty; count as usize], results: Vec::new() }
         }
         Helper::Save(ty) => Signature { params: vec![ValType::Ref(ty)], results: Vec::new() },
         Helper::Load(ty) | Helper::Zero(ty) => {

@@ -36,7 +36,7 @@ pub use reactor::{
 };
 
 /// Changes whenever transformed modules or pieces do, so that compiled ones are not taken for them.
-pub const VERSION: u32 = 20;
+pub const VERSION: u32 = 21;
 
 /// Why transformed code asks the host to trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

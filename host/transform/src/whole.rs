@@ -14,7 +14,8 @@
 
 use crate::FrameLayout;
 use crate::emit::{
-    Added, Checks as _, Code, Feedback, Form, Helper, Links, STACK_BYTES_MIN, emit, nullable,
+    Added, Checks as _, Code, Feedback, Form, Helper, Links, STACK_BYTES_MIN, append_body, emit,
+    nullable, runs_of,
 };
 use crate::helper::{helper_name, helper_signature, type_name};
 use crate::imports::{
@@ -80,7 +81,8 @@ impl Links for MainLinks<'_> {
     }
     fn helper(&mut self, helper: Helper) -> u32 {
         self.helpers.get(&helper).copied().unwrap_or_else(|| {
-            self.missed = true;
+            // The index of these takes the same room everywhere.
+            self.missed |= !matches!(helper, Helper::Header | Helper::Numbers(..));
             0
         })
     }
@@ -156,7 +158,7 @@ impl Module {
             helpers.insert(Helper::Data);
         }
         for plan in &plans {
-            reference_helpers(plan, &mut helpers);
+            capture_helpers(plan, &mut helpers);
         }
         let shift = Shift { imported: self.imported_functions };
         let functions = self.functions.len() as u32 + ADDED_IMPORTS;
@@ -197,6 +199,8 @@ impl Module {
         for &helper in helpers.keys() {
             helper_bodies.push(match helper {
                 Helper::Data => data_body(&segments),
+                Helper::Header => append_body(Added::to(self), ValType::I32, 2),
+                Helper::Numbers(ty, count) => append_body(Added::to(self), ty, count),
                 helper => self.helper_body(helper, &kept, &mut dummies, first_dummy),
             });
         }
@@ -345,7 +349,7 @@ impl Module {
             // Which index a helper has does not matter here, but how many bytes it takes does.
             let mut helpers: BTreeSet<Helper> = self.scan()?.helpers;
             for defined in 0..self.bodies.len() as u32 {
-                reference_helpers(&self.plan(self.imported_functions + defined)?, &mut helpers);
+                capture_helpers(&self.plan(self.imported_functions + defined)?, &mut helpers);
             }
             let first = self.functions.len() as u32 + ADDED_IMPORTS;
             let indices = helpers.into_iter().zip(first..).collect();
@@ -618,7 +622,9 @@ impl Module {
                 put(I::I32Add);
                 put(I::GlobalSet(next));
             }
-            Helper::Data => unreachable!("it has a body of its own"),
+            Helper::Data | Helper::Header | Helper::Numbers(..) => {
+                unreachable!("it has a body of its own")
+            }
             Helper::Zero(ty) => match ty.heap_type {
                 HeapType::Concrete(index) => {
                     put(I::RefFunc(first_dummy + dummies.of_type(index)));
@@ -692,13 +698,21 @@ impl Dummies {
     }
 }
 
-/// The helpers that the references of a function need.
-fn reference_helpers(plan: &Plan, helpers: &mut BTreeSet<Helper>) {
-    let saved = plan.sites.iter().flat_map(|site| plan.saved(site));
-    for (_, ty) in saved {
-        if let ValType::Ref(ty) = ty {
-            helpers.insert(Helper::Save(nullable(ty)));
-            helpers.insert(Helper::Load(nullable(ty)));
+/// The helpers that captures of a function need.
+fn capture_helpers(plan: &Plan, helpers: &mut BTreeSet<Helper>) {
+    let mut saved = Vec::new();
+    for site in &plan.sites {
+        helpers.insert(Helper::Header);
+        saved.clear();
+        saved.extend(plan.saved(site));
+        for (ty, run) in runs_of(&saved) {
+            match ty {
+                ValType::Ref(ty) => {
+                    helpers.insert(Helper::Save(nullable(ty)));
+                    helpers.insert(Helper::Load(nullable(ty)));
+                }
+                ty => drop(helpers.insert(Helper::Numbers(ty, run.len() as u32))),
+            }
         }
     }
     for ty in &plan.signature.results {

@@ -5,14 +5,12 @@
 //! What is left of it stands in the global `room` when a function is called. The caller keeps its own `room` in a local and shows it to
 //! each function that it calls, so nothing has to be put back when one returns or throws. Counted in one variant only.
 
-use super::{
-    Emitter, Helper, Links, Origin, RECORD_HEADER_BYTES, STACK_BYTES_MIN, bytes_of, nullable,
-};
+use super::{Added, Emitter, Helper, Links, Origin, STACK_BYTES_MIN, bytes_of, nullable};
 use crate::HostTrap;
 use crate::imports::{LOOK_PASSAGES, LOOK_TICKS};
 use crate::nan::Shape;
 use crate::plan::{Site, Spill};
-use wasm_encoder::{BlockType, Instruction, MemArg, ValType};
+use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 
 impl<L: Links> Emitter<'_, L> {
     pub(super) fn memarg(&self, offset: u32) -> MemArg {
@@ -338,33 +336,38 @@ impl<L: Links> Emitter<'_, L> {
         }
     }
 
-    /// Appends this frame's record and returns.
+    /// Calls a helper by an index that takes the same room in all modules: where the code of a function
+    /// comes from does not depend on how many helpers there are.
+    fn call_helper(&mut self, helper: Helper) {
+        const CALL: u8 = 0x10;
+        // Three bytes hold 21 bits, and the engine takes at most a million functions.
+        let index = self.links.helper(helper);
+        let part = |shift: u32| (index >> shift & 0x7f) as u8;
+        self.out.extend([CALL, part(0) | 0x80, part(7) | 0x80, part(14)]);
+    }
+
+    /// Appends this frame's record and returns. The code stands at every site, so it is as short as
+    /// can be: what stores the values is shared by the whole module.
     pub(super) fn capture(&mut self, site: &Site) {
-        let pointer = self.pointer();
-        self.put(&Instruction::GlobalGet(self.added.sp));
-        self.put(&Instruction::LocalTee(pointer));
-        let header = i64::from(self.plan.function) | i64::from(site.number) << 32;
-        self.put(&Instruction::I64Const(header));
-        let memarg = self.memarg(0);
-        self.put(&Instruction::I64Store(memarg));
-        let mut offset = RECORD_HEADER_BYTES;
-        for (local, ty) in self.plan.saved(site) {
-            if let ValType::Ref(ty) = ty {
-                self.get(local);
-                let save = self.links.helper(Helper::Save(nullable(ty)));
-                self.put(&Instruction::Call(save));
-                continue;
+        self.put(&Instruction::I32Const(self.plan.function as i32));
+        self.put(&Instruction::I32Const(site.number as i32));
+        self.call_helper(Helper::Header);
+        let saved: Vec<(u32, ValType)> = self.plan.saved(site).collect();
+        for (ty, run) in runs_of(&saved) {
+            for &(local, _) in run {
+                match self.plan.canonical.locals.get(local as usize) {
+                    Some(Some(shape)) => self.selected(self.local(local), *shape),
+                    _ => self.get(local),
+                }
             }
-            self.put(&Instruction::LocalGet(pointer));
-            match self.plan.canonical.locals.get(local as usize) {
-                Some(Some(shape)) => self.selected(self.local(local), *shape),
-                _ => self.get(local),
+            match ty {
+                ValType::Ref(ty) => {
+                    let save = self.links.helper(Helper::Save(nullable(ty)));
+                    self.put(&Instruction::Call(save));
+                }
+                ty => self.call_helper(Helper::Numbers(ty, run.len() as u32)),
             }
-            let memarg = self.memarg(offset);
-            self.put(&store(ty, memarg));
-            offset += bytes_of(ty);
         }
-        self.advance(pointer, offset);
         for ty in self.plan.signature.results.clone() {
             match ty {
                 ValType::I32 => self.put(&Instruction::I32Const(0)),
@@ -432,6 +435,42 @@ impl<L: Links> Emitter<'_, L> {
         self.temps.insert((place, ty), local);
         (local, weakened)
     }
+}
+
+/// How many numbers are appended to a record at once.
+pub(crate) const RUN_MAX: usize = 8;
+
+/// Saved values in the parts in which they are appended to a record: numbers of one type together,
+/// references alone.
+pub(crate) fn runs_of(
+    saved: &[(u32, ValType)],
+) -> impl Iterator<Item = (ValType, &[(u32, ValType)])> {
+    let together = |a: &(u32, ValType), b: &(u32, ValType)| a.1 == b.1;
+    saved.chunk_by(together).flat_map(|chunk| {
+        let ty = chunk[0].1;
+        let most = if matches!(ty, ValType::Ref(_)) { 1 } else { RUN_MAX };
+        chunk.chunks(most).map(move |run| (ty, run))
+    })
+}
+
+/// The body of [`Helper::Header`] or [`Helper::Numbers`]: appends its parameters to the records.
+pub(crate) fn append_body(added: Added, ty: ValType, count: u32) -> Function {
+    let pointer = count;
+    let mut body = Function::new([(1, ValType::I32)]);
+    body.instruction(&Instruction::GlobalGet(added.sp));
+    body.instruction(&Instruction::LocalSet(pointer));
+    for param in 0..count {
+        let offset = u64::from(param * bytes_of(ty));
+        body.instruction(&Instruction::LocalGet(pointer));
+        body.instruction(&Instruction::LocalGet(param));
+        body.instruction(&store(ty, MemArg { offset, align: 0, memory_index: added.stack }));
+    }
+    body.instruction(&Instruction::LocalGet(pointer));
+    body.instruction(&Instruction::I32Const((count * bytes_of(ty)) as i32));
+    body.instruction(&Instruction::I32Add);
+    body.instruction(&Instruction::GlobalSet(added.sp));
+    body.instruction(&Instruction::End);
+    body
 }
 
 /// Stores a number.
