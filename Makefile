@@ -5,7 +5,7 @@
 # make portable  the same traces on other platforms, cross-built: PLATFORMS="…"    make portable-full   all of them, and CPython
 
 CARGO ?= cargo
-# That of Cargo: `dev` shares everything with `make test`.
+# Cargo's profile for `real` and `portable`; `dev` shares its build with `make test`.
 PROFILE ?= release
 FUZZ_SECONDS ?= 60
 PLATFORMS ?= x86_64 i686 aarch64 s390x windows
@@ -14,18 +14,16 @@ CHECK_MACOS ?= --check-macos
 # The tests of `real` and `portable` are built with the same features, so that they share one wrr.
 FEATURES = --features real,portable
 
-WRR = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/wrr
-
 .PHONY: demo setup build test test-full portable portable-full real bench fuzz lint
 
 demo: setup build
-	WRR=$(CURDIR)/$(WRR) examples/demo.sh
+	examples/demo.sh
 
 setup:
 	rustup target add wasm32-wasip1
 
 build: setup
-	$(CARGO) build --profile $(PROFILE) --locked
+	$(CARGO) build --release --locked
 
 test: setup
 	$(CARGO) test --workspace --locked

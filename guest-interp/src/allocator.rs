@@ -1,6 +1,5 @@
-//! The allocator, which notes what is allocated while a debugger evaluates: that is no part of the
-//! program, and neither is what the allocator itself reads. When nothing is noted, it costs a look at a
-//! flag.
+//! An allocator that notes what is allocated while the debugger evaluates: neither that memory nor
+//! what the allocator itself reads belongs to the program. Otherwise it costs the test of a flag.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -32,18 +31,17 @@ impl Noting {
         }
     }
 
-    /// Notes from now on. The stack below an address is memory of the evaluation, too: it reads what
-    /// others have left there, where it copies more than it uses. (The linker puts the stack before
-    /// everything else.)
+    /// Starts to note. The stack below an address counts as memory of the evaluation, too: copies of
+    /// partly initialized values read what earlier calls have left there. (The linker places the stack
+    /// at the beginning of the memory.)
     pub fn begin(&self, stack: *const u8) {
         self.count.store(0, Ordering::Relaxed);
         self.note(std::ptr::null_mut(), stack as usize);
         self.is_on.store(true, Ordering::Relaxed);
     }
 
-    /// Notes no more. Gives what was noted. What is read from here on is no part of the evaluation
-    /// either: the border is crossed for good, before the list is allocated, so that an evaluation does
-    /// not depend on the allocator's own words, which change all the time.
+    /// Stops and returns what was noted. The border is crossed for good before the list is allocated:
+    /// an evaluation must not depend on the allocator's own words, which change all the time.
     pub fn end(&self) -> Vec<[u32; 2]> {
         self.is_on.store(false, Ordering::Relaxed);
         self.cross(true);

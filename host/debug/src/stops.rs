@@ -53,7 +53,7 @@ pub(crate) struct Stops {
     pub stands_before_effect: bool,
     /// Where the search backward begins.
     from: Option<Target>,
-    /// Where what is watched was looked at last, in a search backward.
+    /// Where the watched values were last evaluated, in a search backward.
     looked_at: Option<Position>,
     /// The lookers of a search backward are asked about breakpoints alone.
     is_noting: bool,

@@ -235,7 +235,7 @@ impl Watching {
         !self.over
     }
 
-    /// What it is has to be found out anew.
+    /// Forgets the value: the next look evaluates it again.
     pub fn forget(&mut self) {
         self.seen = Seen::Unknown;
     }

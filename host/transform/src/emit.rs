@@ -39,9 +39,9 @@ pub(crate) enum Helper {
     Reference(u32),
     /// Appends a reference of this type to those that are saved.
     Save(RefType),
-    /// Begins a record after those of saved frames, of a function's frame at a site.
+    /// Begins the record of a frame: its function and its site.
     Header,
-    /// Appends so many numbers of a type, at most [`RUN_MAX`], to the last record.
+    /// Appends this many numbers of one type to the last record, at most `RUN_MAX`.
     Numbers(ValType, u32),
     /// Takes the next saved reference of this type.
     Load(RefType),

@@ -81,7 +81,7 @@ impl Links for MainLinks<'_> {
     }
     fn helper(&mut self, helper: Helper) -> u32 {
         self.helpers.get(&helper).copied().unwrap_or_else(|| {
-            // The index of these takes the same room everywhere.
+            // The index of these is padded, so its value does not matter to an offset map.
             self.missed |= !matches!(helper, Helper::Header | Helper::Numbers(..));
             0
         })

@@ -157,8 +157,8 @@ struct Misses {
 }
 
 impl Misses {
-    /// There is one more. Whether there were many that lie no further apart than so many ticks; then
-    /// they are counted anew.
+    /// Counts a miss. `true` after [`MISSES_MAX`] of them, each at most `near_ticks` after the next
+    /// one; the count then starts again.
     fn are_many(&mut self, tick: Tick, near_ticks: u64) -> bool {
         let is_near = self.last.is_some_and(|last| last.0.saturating_sub(tick.0) <= near_ticks);
         self.count = if is_near { self.count + 1 } else { 1 };

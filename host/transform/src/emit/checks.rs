@@ -336,8 +336,8 @@ impl<L: Links> Emitter<'_, L> {
         }
     }
 
-    /// Calls a helper by an index that takes the same room in all modules: where the code of a function
-    /// comes from does not depend on how many helpers there are.
+    /// Calls a helper. Its index is padded to three bytes, so the offset map of a function does not
+    /// depend on how many helpers the module has.
     fn call_helper(&mut self, helper: Helper) {
         const CALL: u8 = 0x10;
         // Three bytes hold 21 bits, and the engine takes at most a million functions.
@@ -346,8 +346,8 @@ impl<L: Links> Emitter<'_, L> {
         self.out.extend([CALL, part(0) | 0x80, part(7) | 0x80, part(14)]);
     }
 
-    /// Appends this frame's record and returns. The code stands at every site, so it is as short as
-    /// can be: what stores the values is shared by the whole module.
+    /// Appends this frame's record and returns. Each site has a copy of this code, so it is kept
+    /// short: the helpers that store the values are shared by the whole module.
     pub(super) fn capture(&mut self, site: &Site) {
         self.put(&Instruction::I32Const(self.plan.function as i32));
         self.put(&Instruction::I32Const(site.number as i32));
@@ -437,11 +437,11 @@ impl<L: Links> Emitter<'_, L> {
     }
 }
 
-/// How many numbers are appended to a record at once.
+/// The most numbers that one helper call appends to a record.
 pub(crate) const RUN_MAX: usize = 8;
 
-/// Saved values in the parts in which they are appended to a record: numbers of one type together,
-/// references alone.
+/// Splits saved values into runs that one helper call appends to a record: up to [`RUN_MAX`] numbers
+/// of the same type, or one reference.
 pub(crate) fn runs_of(
     saved: &[(u32, ValType)],
 ) -> impl Iterator<Item = (ValType, &[(u32, ValType)])> {
